@@ -1,0 +1,175 @@
+"""Every setting, one frozen struct per part. Times in seconds, sizes in bytes, rates in Hz unless named otherwise."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=1)]
+
+
+class Part(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Base of all sections: immutable, and unknown keys are errors."""
+
+
+class ServerConfig(Part, frozen=True):
+    """Where the gateway listens."""
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8800
+
+
+class AuthConfig(Part, frozen=True):
+    """Who may call. "auto": no key needed on loopback, keys required on any other address."""
+
+    mode: Literal["auto", "keys", "none"] = "auto"
+    keys: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    """Origins of web pages that may connect, besides the server's own; "*" allows all."""
+
+
+class LimitsConfig(Part, frozen=True):
+    """What one client, and all of them together, may ask for."""
+
+    sessions: Count = 16
+    session_seconds: Positive = 3600.0
+    idle_seconds: Positive = 300.0
+    message_bytes: Count = 16 * 1024 * 1024
+    bad_messages: Count = 50
+    """Errors in a row after which the session is closed."""
+    utterance_seconds: Positive = 60.0
+    audio_ahead_seconds: Positive = 2.0
+    """A sender this far ahead of decoding is not read any further (TCP holds it back)."""
+    stalled_reader_seconds: Positive = 2.0
+    drain_seconds: Positive = 10.0
+    items: Count = 1000
+
+
+class ModelsConfig(Part, frozen=True):
+    """Where model files live and where they may come from."""
+
+    dir: str = ""
+    """Empty: the user's cache folder."""
+    offline: bool = False
+    paths: dict[str, str] = {}
+    """Own files for an entry of the registry: name -> folder."""
+
+
+class VadConfig(Part, frozen=True):
+    """Voice activity detection."""
+
+    engine: str = "silero"
+    threshold: Fraction = 0.5
+    release: Fraction = 0.35
+    """Below this, a frame counts as silence once speech has begun."""
+    onset_seconds: Positive = 0.096
+    """Voice must last this long before it counts as speech."""
+    pause_seconds: Positive = 0.16
+    """Silence after which the speech so far is decoded for good, in case the caller has finished."""
+    preroll_seconds: Positive = 0.3
+    starved_seconds: Positive = 0.3
+    """No packets for this long in the middle of speech counts as silence."""
+
+
+class EndpointConfig(Part, frozen=True):
+    """When the caller has finished."""
+
+    silence_seconds: Positive = 0.5
+
+
+class AsrConfig(Part, frozen=True):
+    """Recognition."""
+
+    engine: str = "whisper"
+    model: str = "whisper-tiny.en"
+    language: str = ""
+    partial_seconds: Positive = 0.32
+    """New audio needed before another partial is decoded."""
+    threads: Count = 2
+    """Engine threads per decode."""
+    lanes: Count = 1
+    """Decodes at the same time."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class LlmConfig(Part, frozen=True):
+    """Answering. `url` is the server of the engines "sglang" and "openai"; the embedded engine needs none."""
+
+    engine: str = "llama"
+    model: str = "auto"
+    """A registry name for the embedded engine ("auto": what this machine holds), else the server's model name."""
+    url: str = ""
+    key: str = ""
+    instructions: str = (
+        "You are a friendly voice assistant on a call. Answer in one or two short spoken sentences. "
+        "Use plain words only: no lists, no markdown, no emoji. If you did not understand, ask."
+    )
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    max_tokens: Count = 160
+    context: Count = 2048
+    """Tokens of prompt and answer together the embedded engine keeps per caller."""
+    slots: Count = 4
+    threads: Annotated[int, Meta(ge=0)] = 0
+    """Threads of the embedded engine; 0 leaves a core to the rest of the service."""
+    connect_seconds: Positive = 3.0
+    first_token_seconds: Positive = 20.0
+    stall_seconds: Positive = 10.0
+
+
+class TtsConfig(Part, frozen=True):
+    """Speaking."""
+
+    engine: str = "piper"
+    voice: str = "en_US-joe-medium"
+    speed: Annotated[float, Meta(ge=0.25, le=4)] = 1.0
+    lanes: Count = 1
+
+
+class PlayoutConfig(Part, frozen=True):
+    """The speaker edge."""
+
+    ahead_seconds: Positive = 0.2
+    """How far ahead of real time audio is sent."""
+
+
+class LoggingConfig(Part, frozen=True):
+    """What is written down."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    json: bool = False
+    transcripts: bool = False
+    """Write what is said into the log; off, because it is private."""
+
+
+class Config(Part, frozen=True):
+    """The whole configuration."""
+
+    server: ServerConfig = ServerConfig()
+    auth: AuthConfig = AuthConfig()
+    limits: LimitsConfig = LimitsConfig()
+    models: ModelsConfig = ModelsConfig()
+    vad: VadConfig = VadConfig()
+    endpoint: EndpointConfig = EndpointConfig()
+    asr: AsrConfig = AsrConfig()
+    llm: LlmConfig = LlmConfig()
+    tts: TtsConfig = TtsConfig()
+    playout: PlayoutConfig = PlayoutConfig()
+    logging: LoggingConfig = LoggingConfig()
+    aliases: dict[str, str] = {
+        "rejoinder": "",
+        "gpt-realtime": "",
+        "gpt-realtime-mini": "",
+        "gpt-4o-realtime-preview": "",
+        "gpt-4o-mini-realtime-preview": "",
+        "gpt-4o-transcribe": "",
+        "gpt-4o-mini-transcribe": "",
+        "gpt-realtime-whisper": "",
+        "whisper-1": "",
+        "tts-1": "",
+        "tts-1-hd": "",
+        "gpt-4o-mini-tts": "",
+    }
+    """Names that vendors' clients send for models; an empty value means the one configured here."""
+    voices: dict[str, str] = dict.fromkeys(("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse"), "")  # fmt: skip
+    """The same for voices."""

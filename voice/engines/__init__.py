@@ -1,0 +1,155 @@
+"""Four small protocols for the models, and the table of names that find an implementation.
+
+Engines hold no session state: everything a call needs is in its arguments. An engine is an async context manager;
+entering it loads the model or starts the process, leaving it stops both.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+from streams.audio import Audio
+from streams.lane import Lane
+from streams.tap import Tap
+from voice.config import Config
+from voice.events import Hypothesis, LlmEvent, Priority, Prompt, Speech
+
+BUILT_IN = {
+    "vad": {"silero": "voice.engines.silero:SileroVad"},
+    "asr": {"whisper": "voice.engines.whisper:WhisperAsr"},
+    "llm": {
+        "llama": "voice.engines.llama:LlamaLlm",
+        "sglang": "voice.engines.sglang:SglangLlm",
+        "openai": "voice.engines.chat:ChatLlm",
+    },
+    "tts": {"piper": "voice.engines.piper:PiperTts"},
+}
+
+
+class EngineError(Exception):
+    """An engine could not do what was asked; the message says why and what to do."""
+
+
+class ContextOverflow(EngineError):
+    """The prompt does not fit into the model's context window."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What an engine is built from: `Engine(setup)`.
+
+    Attributes:
+        config: the whole configuration; an engine reads its own section.
+        model: folder of a registry entry's verified files; raises `voice.models.ModelError`.
+        lane: the threads this kind of engine computes on.
+        tap: where figures go that only the engine knows.
+    """
+
+    config: Config
+    model: Callable[[str], Path]
+    lane: Lane
+    tap: Tap
+
+
+class Engine(Protocol):
+    """What all engines share; built as `Engine(setup)`."""
+
+    name: str
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+class VadStream(Protocol):
+    """The voice detector's view of one caller."""
+
+    def push(self, audio: Audio) -> list[float]:
+        """Speech probability for each complete 32 ms frame (512 samples at 16 kHz) since the last call."""
+
+
+class Vad(Engine, Protocol):
+    """Tells speech from everything else."""
+
+    def stream(self) -> VadStream:
+        """A fresh stream for one caller; cheap, and needs no closing."""
+
+
+class Asr(Engine, Protocol):
+    """Turns audio into words."""
+
+    async def transcribe(
+        self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
+    ) -> Hypothesis:
+        """Recognise 16 kHz audio; word times are on the audio's stream clock.
+
+        Args:
+            priority: which kind of work this is; partials may be decoded more cheaply than finals.
+            session: for fairness between callers.
+            language: ISO 639-1 code, or empty to detect.
+            translate: into English, where the model can.
+
+        Raises:
+            EngineError: the language is unknown to the model, or decoding failed.
+        """
+
+
+class Llm(Engine, Protocol):
+    """Answers a prompt."""
+
+    context: int
+    """Size of the context window in tokens, prompt and answer together."""
+
+    def stream(
+        self, prompt: Prompt, *, request: str, priority: Priority
+    ) -> AbstractAsyncContextManager[AsyncIterator[LlmEvent]]:
+        """Stream the answer: text deltas and tool calls, then one `Usage`. Leaving the block cancels.
+
+        Args:
+            request: our own id of the request, of fixed length, unique.
+
+        Raises:
+            ContextOverflow: on entering or on the first item.
+            EngineError: the engine is not reachable, refused, or broke off; the message is fit for a client.
+        """
+
+
+class Tts(Engine, Protocol):
+    """Speaks text."""
+
+    voices: tuple[str, ...]
+    rate: int
+    """Hz of what `stream` yields."""
+
+    def stream(
+        self, text: str, *, voice: str, speed: float, priority: Priority, session: str
+    ) -> AbstractAsyncContextManager[AsyncIterator[Speech]]:
+        """Speak one clause. Leaving the block cancels what is not yet begun.
+
+        The pieces follow one another without a gap; leading silence is trimmed to about 20 ms, trailing to 60 ms.
+
+        Raises:
+            EngineError: unknown voice, or synthesis failed.
+        """
+
+
+def find(slot: str, name: str) -> Any:
+    """The engine class for a built-in name or a "module:Class" of yours.
+
+    Raises:
+        EngineError: no such name, or the module cannot be imported.
+    """
+    path = BUILT_IN[slot].get(name, name)
+    module, _, attribute = path.partition(":")
+    if not attribute:
+        known = ", ".join(sorted(BUILT_IN[slot]))
+        raise EngineError(f'{slot}.engine = "{name}": unknown; choose one of {known}, or give "module:Class"')
+    try:
+        return getattr(import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise EngineError(
+            f'{slot}.engine = "{name}": cannot import {path} ({error}); is its package installed?'
+        ) from error

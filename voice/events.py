@@ -1,0 +1,201 @@
+"""The few typed things that pass between the parts of a conversation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal
+
+from streams.audio import Audio
+
+
+class Priority(IntEnum):
+    """Who goes first on an engine's lane; lower is sooner."""
+
+    FIRST_CLAUSE = 0
+    FINAL = 1
+    SPECULATIVE = 2
+    FIRST_PARTIAL = 3
+    PARTIAL = 4
+    BATCH = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A word with its times in seconds: on the caller's stream when heard, from the clause's start when spoken."""
+
+    text: str
+    start: float
+    end: float
+    confidence: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """What a recogniser made of one stretch of audio.
+
+    Attributes:
+        words: in order, times in seconds on the caller's stream.
+        language: ISO 639-1 code.
+        logprob: mean log probability per token.
+        no_speech: probability that nobody speaks.
+        seconds: engine time spent.
+        retried: whether a wider window was needed.
+    """
+
+    words: tuple[Word, ...]
+    language: str = "en"
+    logprob: float = 0.0
+    no_speech: float = 0.0
+    seconds: float = 0.0
+    retried: bool = False
+
+    @property
+    def text(self) -> str:
+        """The words as one line."""
+        return " ".join(word.text for word in self.words)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Speech:
+    """A spoken clause (or a part of one): audio at the voice's rate and the words in it, times from its start."""
+
+    audio: Audio
+    words: tuple[Word, ...]
+
+
+# Language model in and out ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """The model asks the client to call a function; `arguments` is a JSON text."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of a prompt, as chat templates know it.
+
+    Attributes:
+        role: who speaks.
+        text: what; for role "tool" the output of the call.
+        calls: role "assistant": function calls made instead of, or after, the text.
+        call_id: role "tool": which call this answers.
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Everything a language model needs for one answer."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[Mapping[str, object], ...] = ()
+    tool_choice: str | Mapping[str, object] = "auto"
+    max_tokens: int = 256
+    temperature: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """The next piece of the answer's text."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one answer, as the engine counted them; the last thing its stream yields.
+
+    Attributes:
+        finish: why it ended.
+        accept_length: mean tokens accepted per verification step where the engine speculates, else 0.
+    """
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    finish: Literal["stop", "length", "tool_calls", "abort"] = "stop"
+    accept_length: float = 0.0
+
+
+LlmEvent = TextDelta | ToolCall | Usage
+
+
+# What happens to a conversation: input of `dialog.step` -----------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    """The caller begins to speak (again); `at` in seconds on the caller's stream, pre-roll not included."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStopped:
+    """The caller fell silent: the last speech ended `at`, which was certain when `known` (stream seconds)."""
+
+    at: float
+    known: float
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What the caller has said so far in the open utterance.
+
+    Attributes:
+        stable: text that will not change any more; grows only.
+        tentative: text that may still change.
+        final: nothing more will come for the speech up to `upto`; `tentative` is then empty.
+        upto: end of the audio this is about, stream seconds.
+        language: ISO 639-1 code.
+    """
+
+    stable: str
+    tentative: str
+    final: bool
+    upto: float
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """A part failed; `part` is "asr", "llm" or "tts", `message` fit for the client."""
+
+    part: str
+    message: str
+    code: str = "server_error"
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """So much of reply `turn` has sounded, in seconds from its first sample."""
+
+    turn: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyDone:
+    """Reply `turn` is over by itself: everything sent and sounded, or it failed.
+
+    Attributes:
+        text: all the text sent.
+        spoken: words with times from the reply's first sample; empty for a text reply.
+        calls: function calls the model made.
+    """
+
+    turn: int
+    text: str
+    spoken: tuple[Word, ...] = ()
+    calls: tuple[ToolCall, ...] = ()
+    usage: Usage = field(default_factory=Usage)
+    fault: Fault | None = None
