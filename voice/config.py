@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, field, field
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -142,6 +142,18 @@ class LoggingConfig(Part, frozen=True):
     """Write what is said into the log; off, because it is private."""
 
 
+VENDORS_MODELS = (
+    "rejoinder gpt-realtime gpt-realtime-mini gpt-4o-realtime-preview gpt-4o-mini-realtime-preview gpt-realtime-whisper "
+    "gpt-4o-transcribe gpt-4o-mini-transcribe whisper-1 tts-1 tts-1-hd gpt-4o-mini-tts"
+)
+VENDORS_VOICES = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse"
+
+
+def _ours(names: str) -> dict[str, str]:
+    """Each of these names means what is configured here."""
+    return dict.fromkeys(names.split(), "")
+
+
 class Config(Part, frozen=True):
     """The whole configuration."""
 
@@ -156,20 +168,7 @@ class Config(Part, frozen=True):
     tts: TtsConfig = TtsConfig()
     playout: PlayoutConfig = PlayoutConfig()
     logging: LoggingConfig = LoggingConfig()
-    aliases: dict[str, str] = {
-        "rejoinder": "",
-        "gpt-realtime": "",
-        "gpt-realtime-mini": "",
-        "gpt-4o-realtime-preview": "",
-        "gpt-4o-mini-realtime-preview": "",
-        "gpt-4o-transcribe": "",
-        "gpt-4o-mini-transcribe": "",
-        "gpt-realtime-whisper": "",
-        "whisper-1": "",
-        "tts-1": "",
-        "tts-1-hd": "",
-        "gpt-4o-mini-tts": "",
-    }
+    aliases: dict[str, str] = field(default_factory=lambda: _ours(VENDORS_MODELS))
     """Names that vendors' clients send for models; an empty value means the one configured here."""
-    voices: dict[str, str] = dict.fromkeys(("alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage", "shimmer", "verse"), "")  # fmt: skip
+    voices: dict[str, str] = field(default_factory=lambda: _ours(VENDORS_VOICES))
     """The same for voices."""

@@ -167,35 +167,51 @@ class Transcript:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
-    """A part failed; `part` is "asr", "llm" or "tts", `message` fit for the client."""
+class Recognised:
+    """What the recogniser now makes of the caller's n-th utterance; `fault` says why there is no transcript."""
 
-    part: str
-    message: str
-    code: str = "server_error"
+    utterance: int
+    transcript: Transcript
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The turn model's opinion of the current pause: probability that the caller has finished."""
+
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The caller's stream has reached `now`, in seconds."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """The next part of reply `turn` goes to the caller; word times from the reply's first sample."""
+
+    turn: int
+    text: str
+    words: tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """So much of reply `turn` has sounded, in seconds from its first sample."""
+    """So much of reply `turn` has sounded, in seconds from its first sample; `certain` when the client says so."""
 
     turn: int
     seconds: float
+    certain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyDone:
-    """Reply `turn` is over by itself: everything sent and sounded, or it failed.
-
-    Attributes:
-        text: all the text sent.
-        spoken: words with times from the reply's first sample; empty for a text reply.
-        calls: function calls the model made.
-    """
+    """Reply `turn` is over by itself: everything sent and sounded, or it failed (`fault` says why)."""
 
     turn: int
-    text: str
-    spoken: tuple[Word, ...] = ()
     calls: tuple[ToolCall, ...] = ()
     usage: Usage = field(default_factory=Usage)
-    fault: Fault | None = None
+    fault: str = ""

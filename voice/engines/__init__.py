@@ -100,8 +100,9 @@ class Asr(Engine, Protocol):
 class Llm(Engine, Protocol):
     """Answers a prompt."""
 
-    context: int
-    """Size of the context window in tokens, prompt and answer together."""
+    @property
+    def context(self) -> int:
+        """Size of the context window in tokens, prompt and answer together."""
 
     def stream(
         self, prompt: Prompt, *, request: str, priority: Priority

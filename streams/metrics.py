@@ -1,0 +1,130 @@
+"""Taps become Prometheus metrics."""
+
+from typing import Never
+
+import anyio
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+
+from streams.tap import Tap
+
+_PREFIX = "rejoinder_"
+_LOOK_EVERY = 0.25
+
+_SECONDS = (
+    0.005,
+    0.01,
+    0.02,
+    0.035,
+    0.05,
+    0.075,
+    0.1,
+    0.15,
+    0.2,
+    0.3,
+    0.4,
+    0.5,
+    0.65,
+    0.8,
+    1.0,
+    1.5,
+    2.0,
+    3.0,
+    5.0,
+    10.0,
+)
+_SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_RATIO = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0)
+_TOKENS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
+
+Labels = tuple[str, ...]
+
+_COUNTERS: dict[str, tuple[str, Labels]] = {
+    "sessions_refused_total": ("Callers turned away.", ("reason",)),
+    "llm_tokens_total": ("Tokens of the language model, as its engine counted them.", ("kind",)),
+    "edge_dropped_seconds_total": ("Media seconds (or items) an edge threw away.", ("edge", "reason")),
+    "audio_seconds_total": ("Caller audio by what became of it: received = decoded + gated + dropped.", ("state",)),
+    "speculation_total": ("Replies begun before the caller's turn was certainly over.", ("outcome",)),
+}
+
+_GAUGES: dict[str, tuple[str, Labels]] = {
+    "sessions": ("Sessions under way.", ("transport",)),
+    "lane_busy": ("Calls running on an engine's lane.", ("lane",)),
+    "edge_seconds": ("Media seconds (or items) held by an edge.", ("edge",)),
+}
+
+_HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
+    "turn_seconds": ("Marks of a turn, from the end of the caller's speech.", ("mark",), _SECONDS),
+    "engine_seconds": ("Time of one engine call.", ("engine", "job"), _SECONDS),
+    "rtf": ("Engine time per second of audio.", ("engine", "job"), _RATIO),
+    "llm_ttft_seconds": ("Request to first token of the language model.", (), _SECONDS),
+    "llm_tpot_seconds": ("Time per token after the first.", (), _SHORT),
+    "llm_accept_length": ("Mean tokens accepted per verification step of an answer.", (), _TOKENS),
+    "lane_wait_seconds": ("Wait for a thread of an engine's lane.", ("lane", "priority"), _SECONDS),
+    "speculation_saved_seconds": ("Time a speculative reply won.", ("outcome",), _SECONDS),
+    "cancel_to_idle_seconds": ("Cancelling a reply to its engine being idle.", ("engine",), _SECONDS),
+    "loop_lag_seconds": ("How late the event loop runs a timer.", (), _SHORT),
+}
+
+
+class Prometheus:
+    """A tap with a registry of its own. Names are those of the metrics without the prefix `rejoinder_`."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own `*_created` series
+        self._registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(_PREFIX + name, text, labels, registry=self._registry)
+            for name, (text, labels) in _COUNTERS.items()
+        }
+        self._gauges = {
+            name: Gauge(_PREFIX + name, text, labels, registry=self._registry)
+            for name, (text, labels) in _GAUGES.items()
+        }
+        self._histograms = {
+            name: Histogram(_PREFIX + name, text, labels, buckets=buckets, registry=self._registry)
+            for name, (text, labels, buckets) in _HISTOGRAMS.items()
+        }
+
+    def count(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
+        """Add to a total.
+
+        Raises:
+            KeyError: no total of this name is declared.
+        """
+        metric = self._counters.get(name) or _undeclared(name, "total")
+        (metric.labels(**labels) if labels else metric).inc(amount)
+
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
+        """Put a value into a histogram.
+
+        Raises:
+            KeyError: no histogram of this name is declared.
+        """
+        metric = self._histograms.get(name) or _undeclared(name, "histogram")
+        (metric.labels(**labels) if labels else metric).observe(value)
+
+    def level(self, name: str, value: float, /, **labels: str) -> None:
+        """Set a gauge.
+
+        Raises:
+            KeyError: no gauge of this name is declared.
+        """
+        metric = self._gauges.get(name) or _undeclared(name, "gauge")
+        (metric.labels(**labels) if labels else metric).set(value)
+
+    def render(self) -> tuple[bytes, str]:
+        """All metrics in the Prometheus text format: body and content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+def _undeclared(name: str, kind: str) -> Never:
+    raise KeyError(f"no {kind} named {name!r} is declared; add it to the tables in streams/metrics.py")
+
+
+async def watch_loop(tap: Tap) -> None:
+    """Report `loop_lag_seconds` four times a second, until cancelled."""
+    while True:
+        due = anyio.current_time() + _LOOK_EVERY
+        await anyio.sleep_until(due)
+        tap.observe("loop_lag_seconds", max(0.0, anyio.current_time() - due))

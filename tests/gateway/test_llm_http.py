@@ -1,0 +1,484 @@
+"""The HTTP language-model engines against a server that misbehaves on purpose, over real sockets."""
+
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from anyio.abc import SocketAttribute, SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from streams.lane import Lane
+from streams.tap import SILENT
+from voice.config import Config, LlmConfig
+from voice.engines import ContextOverflow, EngineError, Setup
+from voice.engines.chat import EVENT_BYTES, ChatLlm
+from voice.engines.sglang import SglangLlm
+from voice.events import LlmEvent, Message, Priority, Prompt, TextDelta, ToolCall, Usage
+
+pytestmark = pytest.mark.anyio
+
+SECRET = "the caller's own words"
+PROMPT = Prompt((Message("system", "Be brief."), Message("user", SECRET)), max_tokens=20, temperature=0.5)
+REQUEST = "0123456789abcdef"
+SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+Scene = Callable[[SocketStream], Awaitable[None]]
+
+
+def chunk(body: str | bytes) -> bytes:
+    data = body.encode() if isinstance(body, str) else body
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def event(value: object) -> bytes:
+    return chunk(f"data: {json.dumps(value)}\n\n")
+
+
+def delta(finish: str | None = None, **fields: object) -> bytes:
+    return event({"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]})
+
+
+def usage(prompt: int = 9, cached: int = 4, completion: int = 2) -> bytes:
+    details = {"cached_tokens": cached}
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": details}
+    return event({"choices": [], "usage": counts})
+
+
+DONE = chunk("data: [DONE]\n\n") + chunk("")
+HELLO = delta(role="assistant", content="") + delta(content="Hel") + delta(content="lo.") + delta("stop")
+GOOD = SSE + HELLO + usage() + DONE
+
+
+def answer(status: int, body: object, kind: str = "application/json") -> bytes:
+    content = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(content)}\r\n\r\n"
+    return head.encode() + content
+
+
+class Server:
+    """Plays one scene after the other, one for each chat request; the last is repeated."""
+
+    def __init__(self) -> None:
+        self.scenes: list[bytes | Scene] = [GOOD]
+        self.requests: list[tuple[str, dict[str, str], Any]] = []
+        self.connections = 0
+        self.gone = anyio.Event()
+        """The client closed a connection in the middle of a scene."""
+        self.aborted = anyio.Event()
+        self.url = ""
+
+    @property
+    def chats(self) -> list[tuple[dict[str, str], Any]]:
+        return [(headers, body) for path, headers, body in self.requests if path == "/v1/chat/completions"]
+
+    async def handle(self, stream: SocketStream) -> None:
+        self.connections += 1
+        reader = BufferedByteReceiveStream(stream)
+        async with stream:
+            try:
+                while True:
+                    head = (await reader.receive_until(b"\r\n\r\n", 65536)).decode().split("\r\n")
+                    headers = {key.lower(): value for key, value in (line.split(": ", 1) for line in head[1:])}
+                    body = await reader.receive_exactly(int(headers.get("content-length", 0)))
+                    path = head[0].split()[1]
+                    self.requests.append((path, headers, json.loads(body) if body else None))
+                    await self._reply(path, stream)
+            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                self.gone.set()
+
+    async def _reply(self, path: str, stream: SocketStream) -> None:
+        if path == "/v1/models":
+            await stream.send(answer(200, {"data": [{"id": "first", "max_model_len": 4096}, {"id": "second"}]}))
+        elif path == "/abort_request":
+            await stream.send(answer(200, {}))
+            self.aborted.set()
+        else:
+            scene = self.scenes.pop(0) if len(self.scenes) > 1 else self.scenes[0]
+            if isinstance(scene, bytes):
+                await stream.send(scene)
+            else:
+                await scene(stream)
+
+
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    server = Server()
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+        server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
+        tasks.start_soon(listener.serve, server.handle)
+        yield server
+        tasks.cancel_scope.cancel()
+
+
+def setup(url: str, **settings: Any) -> Setup:
+    quick = {"connect_seconds": 0.4, "first_token_seconds": 0.4, "stall_seconds": 0.4}
+    config = LlmConfig(**{"engine": "openai", "url": url, "key": "sesame", **quick, **settings})
+
+    def model(name: str) -> Path:
+        raise AssertionError(name)
+
+    return Setup(Config(llm=config), model, Lane("llm", 1, 1), SILENT)
+
+
+@asynccontextmanager
+async def engine(server: Server, kind: type[ChatLlm | SglangLlm] = ChatLlm, **settings: Any) -> AsyncIterator[Any]:
+    async with kind(setup(server.url, **settings)) as llm:
+        yield llm
+
+
+async def ask(llm: Any, prompt: Prompt = PROMPT) -> list[LlmEvent]:
+    async with llm.stream(prompt, request=REQUEST, priority=Priority.FINAL) as events:
+        return [item async for item in events]
+
+
+async def silence(stream: SocketStream) -> None:
+    await stream.receive()
+
+
+def then_silence(*pieces: bytes) -> Scene:
+    async def play(stream: SocketStream) -> None:
+        await stream.send(b"".join(pieces))
+        await silence(stream)
+
+    return play
+
+
+def then_drop(*pieces: bytes) -> Scene:
+    async def play(stream: SocketStream) -> None:
+        await stream.send(b"".join(pieces))
+        await stream.aclose()
+
+    return play
+
+
+# Good answers -----------------------------------------------------------------------------------------------
+
+
+async def test_an_answer_is_streamed_with_its_usage(server: Server) -> None:
+    async with engine(server) as llm:
+        assert await ask(llm) == [TextDelta("Hel"), TextDelta("lo."), Usage(9, 4, 2, "stop")]
+        assert llm.context == 4096
+    headers, body = server.chats[0]
+    assert headers["authorization"] == "Bearer sesame"
+    assert body == {
+        "model": "first",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": SECRET}],
+        "max_tokens": 20,
+        "temperature": 0.5,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+    }
+
+
+async def test_answers_share_a_connection(server: Server) -> None:
+    async with engine(server) as llm:
+        for _ in range(3):
+            await ask(llm)
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("url_end", ["/", "/v1", "/v1/"])
+async def test_the_url_may_end_as_other_tools_have_it(server: Server, url_end: str) -> None:
+    server.url += url_end
+    async with engine(server) as llm:
+        assert len(await ask(llm)) == 3
+
+
+async def test_the_finish_and_missing_usage(server: Server) -> None:
+    server.scenes = [SSE + delta(content="a") + delta("length") + DONE]
+    async with engine(server, model="second") as llm:
+        assert await ask(llm) == [TextDelta("a"), Usage(finish="length")]
+    assert server.chats[0][1]["model"] == "second"
+
+
+async def test_tool_calls_are_assembled_from_their_pieces(server: Server) -> None:
+    def piece(index: int, **fields: object) -> bytes:
+        return delta(tool_calls=[{"index": index, **fields}])
+
+    server.scenes = [
+        SSE
+        + piece(0, id="c1", function={"name": "look", "arguments": ""})
+        + piece(0, function={"arguments": '{"at":'})
+        + piece(0, function={"arguments": ' "sky"}'})
+        + piece(1, id="c2", function={"name": "wait"})
+        + delta("tool_calls")
+        + usage()
+        + DONE
+    ]
+    tool = {"type": "function", "name": "look", "description": "d", "parameters": {"type": "object"}}
+    history = (
+        *PROMPT.messages,
+        Message("assistant", "", calls=(ToolCall("c0", "look", "{}"),)),
+        Message("tool", "dark", call_id="c0"),
+    )
+    prompt = Prompt(history, tools=(tool,), tool_choice={"type": "function", "name": "look"})
+    async with engine(server) as llm:
+        assert await ask(llm, prompt) == [
+            ToolCall("c1", "look", '{"at": "sky"}'),
+            ToolCall("c2", "wait", "{}"),
+            Usage(9, 4, 2, "tool_calls"),
+        ]
+    body = server.chats[0][1]
+    function = {"name": "look", "description": "d", "parameters": {"type": "object"}}
+    assert body["tools"] == [{"type": "function", "function": function}]
+    assert body["tool_choice"] == {"type": "function", "function": {"name": "look"}}
+    called = {"id": "c0", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    assert body["messages"][2] == {"role": "assistant", "content": "", "tool_calls": [called]}
+    assert body["messages"][3] == {"role": "tool", "content": "dark", "tool_call_id": "c0"}
+
+
+# Servers that are not there, or not yet ---------------------------------------------------------------------
+
+
+LOADING = answer(503, {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}})
+
+
+async def test_a_loading_server_is_asked_again(server: Server) -> None:
+    server.scenes = [LOADING, GOOD]
+    async with engine(server) as llm:
+        assert len(await ask(llm)) == 3
+    assert len(server.chats) == 2
+
+
+async def test_a_server_that_loads_for_ever_is_given_up(server: Server) -> None:
+    server.scenes = [LOADING]
+    async with engine(server) as llm:
+        with pytest.raises(EngineError, match="still loading"):
+            await ask(llm)
+
+
+async def test_a_kept_connection_that_the_server_dropped_is_replaced(server: Server) -> None:
+    server.scenes = [GOOD, then_drop(b""), GOOD]
+    async with engine(server) as llm:
+        await ask(llm)
+        assert len(await ask(llm)) == 3
+
+
+async def test_a_server_that_drops_every_request_is_given_up(server: Server) -> None:
+    server.scenes = [then_drop(b"")]
+    async with engine(server) as llm:
+        with pytest.raises(EngineError, match="the language model server"):
+            await ask(llm)
+    assert len(server.chats) == 2
+
+
+@pytest.fixture
+def quiet_port() -> int:
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        return int(holder.getsockname()[1])
+
+
+async def test_a_server_may_come_later(quiet_port: int, caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    server.url = f"http://127.0.0.1:{quiet_port}"
+    async with engine(server, context=777) as llm:
+        assert "no word yet" in caplog.text
+        assert llm.context == 777
+        with pytest.raises(EngineError, match=r"refused the connection; check that it runs and that llm\.url"):
+            await ask(llm)
+        listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=quiet_port)
+        async with listener, anyio.create_task_group() as tasks:
+            tasks.start_soon(listener.serve, server.handle)
+            assert len(await ask(llm)) == 3
+            tasks.cancel_scope.cancel()
+        assert llm.context == 4096
+
+
+@pytest.mark.parametrize("url", ["", "localhost:30000"])
+def test_a_missing_url_is_named(url: str) -> None:
+    with pytest.raises(EngineError, match=r"needs llm\.url"):
+        ChatLlm(setup(url))
+
+
+# Refusals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "says"),
+    [
+        (500, {"error": {"message": SECRET, "type": "server_error"}}, r"failed \(500, server_error\)"),
+        (502, b"<html>" + SECRET.encode(), r"failed \(502\)"),
+        (401, {"error": {"message": SECRET, "code": "invalid_api_key"}}, r"refused the key .*check llm\.key"),
+        (404, {"error": {"message": SECRET, "code": "model_not_found"}}, r"check llm\.url and llm\.model"),
+        (422, {"detail": [{"input": SECRET}]}, r"refused the request \(422\)"),
+        (429, {"error": {"message": SECRET, "code": "rate_limit_exceeded"}}, "overloaded"),
+        (200, {"choices": []}, "not a chat completion stream"),
+    ],
+)
+async def test_a_refusal_names_reason_and_remedy_but_no_text(
+    server: Server, status: int, body: object, says: str
+) -> None:
+    server.scenes = [answer(status, body)]
+    async with engine(server) as llm:
+        with pytest.raises(EngineError, match=says) as caught:
+            await ask(llm)
+    assert SECRET not in str(caught.value)
+    assert not isinstance(caught.value, ContextOverflow)
+    assert len(server.chats) == 1
+
+
+LLAMA_TOO_LONG = "request (5031 tokens) exceeds the available context size (2048 tokens), try increasing it"
+SGLANG_TOO_LONG = "The input (20031 tokens) is longer than the model's context length (8192 tokens)."
+SGLANG_TOO_MANY = "Requested token count exceeds the model's maximum context length of 8192 tokens."
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"code": 400, "message": LLAMA_TOO_LONG, "type": "exceed_context_size_error"}},
+        {"object": "error", "message": SGLANG_TOO_LONG, "type": "BadRequestError", "code": 400},
+        {"object": "error", "message": SGLANG_TOO_MANY, "type": "BadRequestError", "code": 400},
+        {"error": {"message": "Too long.", "type": "invalid_request_error", "code": "context_length_exceeded"}},
+    ],
+)
+async def test_a_prompt_that_is_too_long_is_told_apart(server: Server, body: object) -> None:
+    server.scenes = [answer(400, body)]
+    async with engine(server) as llm:
+        with pytest.raises(ContextOverflow, match="too long for the context window"):
+            await ask(llm)
+
+
+# Streams that go wrong --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scene", "says"),
+    [
+        (silence, r"sent nothing for 0\.4 s"),
+        (then_silence(SSE), r"sent nothing for 0\.4 s"),
+        (then_silence(SSE, chunk(": ping\n\n"), delta(role="assistant")), r"sent nothing for 0\.4 s"),
+        (then_silence(answer(500, b"x")[:-1]), "failed"),
+        (SSE + chunk("data: {nonsense\n\n"), "not a chat completion stream"),
+        (SSE + chunk('data: {"choices": 7}\n\n'), "not a chat completion stream"),
+        (then_silence(SSE, chunk(b"data: " + b"x" * (EVENT_BYTES + 1))), "not a chat completion stream"),
+        (SSE + b"no chunk size\r\n", "broke off"),
+        (SSE + DONE, "broke off"),
+        (answer(200, b"data: {}\n\n", "text/event-stream"), "broke off"),
+    ],
+)
+async def test_no_answer_at_all(server: Server, scene: bytes | Scene, says: str) -> None:
+    server.scenes = [scene]
+    async with engine(server) as llm:
+        with pytest.raises(EngineError, match=says):
+            await ask(llm)
+        server.scenes = [GOOD]
+        assert len(await ask(llm)) == 3
+
+
+@pytest.mark.parametrize(
+    ("scene", "says"),
+    [
+        (then_silence(SSE, delta(content="Hel")), r"sent nothing for 0\.4 s"),
+        (then_drop(SSE, delta(content="Hel")), "broke off"),
+        (SSE + delta(content="Hel") + chunk("data: ]\n\n"), "not a chat completion stream"),
+        (SSE + delta(content="Hel") + DONE, "broke off"),
+        (SSE + delta(content="Hel") + event({"error": {"message": SECRET, "code": 500}}), "failed"),
+    ],
+)
+async def test_half_an_answer_is_delivered_and_not_repeated(server: Server, scene: bytes | Scene, says: str) -> None:
+    server.scenes = [scene]
+    async with engine(server) as llm, llm.stream(PROMPT, request=REQUEST, priority=Priority.FINAL) as events:
+        assert await anext(events) == TextDelta("Hel")
+        with pytest.raises(EngineError, match=says) as caught:
+            await anext(events)
+    assert SECRET not in str(caught.value)
+    assert len(server.chats) == 1
+
+
+async def test_too_many_tool_calls_are_refused(server: Server) -> None:
+    calls = [{"index": index, "function": {"name": "f"}} for index in range(100)]
+    server.scenes = [SSE + delta(tool_calls=calls) + delta("tool_calls") + DONE]
+    async with engine(server) as llm:
+        with pytest.raises(EngineError, match="not a chat completion stream"):
+            await ask(llm)
+
+
+# Leaving ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [ChatLlm, SglangLlm])
+async def test_leaving_the_block_closes_the_connection(server: Server, kind: type[ChatLlm | SglangLlm]) -> None:
+    server.scenes = [then_silence(SSE, delta(content="Hel"))]
+    async with engine(server, kind, stall_seconds=60.0) as llm:
+        async with llm.stream(PROMPT, request=REQUEST, priority=Priority.FINAL) as events:
+            assert await anext(events) == TextDelta("Hel")
+        await server.gone.wait()
+
+
+@pytest.mark.parametrize("kind", [ChatLlm, SglangLlm])
+@pytest.mark.parametrize("scene", [silence, then_silence(SSE), then_silence(SSE, delta(content="Hel"))])
+async def test_cancelling_closes_the_connection(server: Server, kind: type[ChatLlm | SglangLlm], scene: Scene) -> None:
+    reached = anyio.Event()
+
+    async def play(stream: SocketStream) -> None:
+        reached.set()
+        await scene(stream)
+
+    server.scenes = [play]
+    async with engine(server, kind, first_token_seconds=60.0, stall_seconds=60.0) as llm:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, llm)
+            await reached.wait()
+            await anyio.wait_all_tasks_blocked()
+            tasks.cancel_scope.cancel()
+        await server.gone.wait()
+        server.scenes = [GOOD]
+        assert len(await ask(llm)) == 3
+
+
+# SGLang -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("priority", "rank"),
+    [(Priority.FIRST_CLAUSE, 100), (Priority.FINAL, 100), (Priority.SPECULATIVE, 50), (Priority.BATCH, 0)],
+)
+async def test_sglang_is_told_our_name_for_the_request_and_its_rank(
+    server: Server, priority: Priority, rank: int
+) -> None:
+    speculation = event({"choices": [], "sglext": {"spec_tokens_details": {"spec_accept_length": 2.5}}})
+    server.scenes = [SSE + delta(content="a") + delta("stop") + speculation + usage() + DONE]
+    async with engine(server, SglangLlm) as llm, llm.stream(PROMPT, request=REQUEST, priority=priority) as events:
+        assert [item async for item in events][-1] == Usage(9, 4, 2, "stop", accept_length=2.5)
+    body = server.chats[0][1]
+    assert (body["rid"], body["priority"]) == (REQUEST, rank)
+    assert not server.aborted.is_set()
+
+
+async def test_sglang_is_told_when_a_request_is_left(server: Server) -> None:
+    server.scenes = [then_silence(SSE, delta(content="Hel"))]
+    async with engine(server, SglangLlm) as llm:
+        async with llm.stream(PROMPT, request=REQUEST, priority=Priority.FINAL) as events:
+            await anext(events)
+        await server.aborted.wait()
+    path, headers, body = server.requests[-1]
+    assert (path, body) == ("/abort_request", {"rid": REQUEST})
+    assert headers["authorization"] == "Bearer sesame"
+
+
+async def test_a_dead_sglang_server_holds_nobody_up(server: Server) -> None:
+    server.scenes = [then_drop(SSE, delta(content="Hel"))]
+    async with engine(server, SglangLlm) as llm:
+        with pytest.raises(EngineError, match="the SGLang server broke off"):
+            await ask(llm)
+
+
+async def test_calls_that_sglang_leaves_in_the_text_are_found(server: Server) -> None:
+    text = '[\n{"name": "look", "parameters": {"at": "sky"}}\n]'
+    server.scenes = [SSE + b"".join(delta(content=letter) for letter in text) + delta("stop") + usage() + DONE]
+    tool = {"type": "function", "name": "look", "parameters": {"type": "object"}}
+    async with engine(server, SglangLlm) as llm:
+        call, counts = await ask(llm, Prompt(PROMPT.messages, tools=(tool,), tool_choice="required"))
+    assert isinstance(call, ToolCall)
+    assert (call.name, json.loads(call.arguments)) == ("look", {"at": "sky"})
+    assert counts == Usage(9, 4, 2, "tool_calls")

@@ -1,0 +1,236 @@
+"""The composition root: engines, gateway, and the server that runs them."""
+
+import logging
+import socket
+import time
+
+import anyio
+import uvicorn
+from fastapi import FastAPI, WebSocket
+from fastapi.responses import JSONResponse, Response
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+import voice
+from streams.admission import Admission, Refused
+from streams.link import LinkClosed
+from streams.metrics import Prometheus, watch_loop
+from streams.tap import Tap
+from streams.websocket import WebSocketLink, WebSocketProtocol, bound_sending
+from voice.access import Denied, check, keys_required
+from voice.answering import Engines
+from voice.config import Config
+from voice.models import REGISTRY, Store, needed
+from voice.realtime.server import ServerSide
+from voice.realtime.settings import SessionDefaults
+from voice.service import open_engines
+from voice.session import Session
+
+BINARY_PROTOCOL = "rejoinder.v1"
+REALTIME_PROTOCOL = "realtime"
+"""What the vendors' browser clients offer beside their key."""
+
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """What the routes share."""
+
+    def __init__(self, config: Config, engines: Engines, tap: Tap) -> None:
+        self.config = config
+        self.engines = engines
+        self.tap = tap
+        self.admission = Admission(config.limits.sessions, tap)
+        self.sessions: set[Session] = set()
+
+    def model_names(self) -> tuple[str, ...]:
+        """All names a client may call this server's model by."""
+        own = (self.config.asr.model, self.config.llm.model, self.config.tts.voice)
+        return tuple(dict.fromkeys((*self.config.aliases, *own)))
+
+    def voices(self) -> dict[str, str]:
+        """Every voice name a client may use -> the engine's voice."""
+        default = self.config.tts.voice
+        own = {name: name for name in self.engines.tts.voices}
+        return {"default": default, **{name: voice or default for name, voice in self.config.voices.items()}, **own}
+
+    def defaults(self, model: str) -> SessionDefaults:
+        """What a session begins with."""
+        config = self.config
+        return SessionDefaults(
+            expires_at=int(time.time() + config.limits.session_seconds),
+            model=model or "rejoinder",
+            models=self.model_names(),
+            voice=config.tts.voice,
+            voices=self.voices(),
+            transcription_model=config.asr.model,
+            transcription_models=self.model_names(),
+            instructions=config.llm.instructions,
+            threshold=config.vad.threshold,
+            prefix_padding_ms=round(config.vad.preroll_seconds * 1000),
+            silence_duration_ms=round(config.endpoint.silence_seconds * 1000),
+        )
+
+    async def drain(self) -> None:
+        """Let nobody in any more, let running answers end, and say goodbye."""
+        self.admission.drain()
+        for session in list(self.sessions):
+            session.leave(1012, "the server restarts; connect again")
+        await self.admission.emptied(self.config.limits.drain_seconds)
+
+
+class Guard:
+    """Middleware: nobody without a right gets past it, but for the health checks."""
+
+    OPEN = ("/healthz", "/readyz")
+
+    def __init__(self, app: ASGIApp, config: Config) -> None:
+        self._app = app
+        self._config = config
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI 3."""
+        if scope["type"] not in ("http", "websocket") or scope["path"] in self.OPEN:
+            return await self._app(scope, receive, send)
+        try:
+            check(self._config.auth, self._config.server.host, Headers(scope=scope), scope.get("subprotocols", ()))
+        except Denied as denied:
+            refusal = _error(str(denied), denied.status, "access_denied")
+            if scope["type"] == "websocket":
+                return await WebSocket(scope, receive, send).send_denial_response(refusal)
+            return await refusal(scope, receive, send)
+        return await self._app(scope, receive, send)
+
+
+def create_app(gateway: Gateway, metrics: Prometheus) -> FastAPI:
+    """The HTTP and WebSocket routes."""
+    app = FastAPI(title="Rejoinder", version=voice.__version__, redoc_url=None)
+    app.add_middleware(Guard, config=gateway.config)
+
+    @app.get("/healthz")
+    async def healthz() -> dict[str, str]:
+        """Alive."""
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        """Whether new callers are admitted."""
+        draining = gateway.admission.draining
+        return JSONResponse({"status": "draining" if draining else "ready"}, 503 if draining else 200)
+
+    @app.get("/metrics")
+    async def show_metrics() -> Response:
+        """Prometheus metrics."""
+        body, kind = metrics.render()
+        return Response(body, media_type=kind)
+
+    @app.get("/v1/models")
+    async def models() -> dict[str, object]:
+        """Names a client may use."""
+        entries = [{"id": name, "object": "model", "owned_by": "rejoinder"} for name in gateway.model_names()]
+        return {"object": "list", "data": entries}
+
+    @app.websocket("/v1/realtime")
+    async def realtime(websocket: WebSocket) -> None:
+        await _converse(gateway, websocket)
+
+    return app
+
+
+async def _converse(gateway: Gateway, websocket: WebSocket) -> None:
+    """A conversation, or (`intent=transcription`) captions, until either side leaves."""
+    offered, query = websocket.scope["subprotocols"], websocket.query_params
+    model, binary = query.get("model", ""), BINARY_PROTOCOL in offered
+    if model and model not in gateway.model_names():
+        known = ", ".join(gateway.model_names())
+        refusal = _error(f"model {model!r} is not known here; choose one of {known}", 400, "model_not_found")
+        return await websocket.send_denial_response(refusal)
+    await websocket.accept(BINARY_PROTOCOL if binary else REALTIME_PROTOCOL if REALTIME_PROTOCOL in offered else None)
+    link = WebSocketLink(websocket, gateway.config.limits.stalled_reader_seconds)
+    protocol = ServerSide(
+        gateway.defaults(model),
+        transcription=query.get("intent") == "transcription",
+        extensions=binary or query.get("extensions") == "1",
+        binary=binary,
+    )
+    session = Session(link, protocol, gateway.engines, gateway.config, gateway.tap)
+    try:
+        with gateway.admission.admit("websocket"):
+            gateway.sessions.add(session)
+            await session.run()
+    except Refused as refused:
+        await link.close(1013, str(refused))
+    except LinkClosed as closed:
+        await link.close(closed.code, closed.reason)
+    except Exception:
+        await link.close(1011, "the session failed; this is our mistake, and it is in the server's log")
+        raise
+    finally:
+        gateway.sessions.discard(session)
+
+
+def _error(message: str, status: int, code: str) -> JSONResponse:
+    """An error as OpenAI's HTTP API shapes it."""
+    error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
+    return JSONResponse({"error": error}, status)
+
+
+class _Server(uvicorn.Server):
+    """Lets answers end before it closes connections."""
+
+    gateway: Gateway
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.gateway.drain()
+        await super().shutdown(sockets)
+
+
+async def run(config: Config) -> None:
+    """Load the engines, and serve until a signal comes.
+
+    Raises:
+        EngineError, ModelError: an engine does not load.
+        OSError: the address cannot be bound.
+    """
+    metrics = Prometheus()
+    async with open_engines(config, Store(config.models), metrics) as engines:
+        gateway = Gateway(config, engines, metrics)
+        settings = uvicorn.Config(
+            create_app(gateway, metrics),
+            host=config.server.host,
+            port=config.server.port,
+            ws=WebSocketProtocol,
+            ws_max_size=config.limits.message_bytes,
+            ws_max_queue=4,
+            log_level=config.logging.level,
+            access_log=False,
+            timeout_graceful_shutdown=round(config.limits.drain_seconds),
+        )
+        listener = socket.create_server((config.server.host, config.server.port), backlog=128)
+        bound_sending(listener)
+        server = _Server(settings)
+        server.gateway = gateway
+        _announce(config, listener.getsockname()[1])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch_loop, metrics)
+            await server.serve([listener])
+            tasks.cancel_scope.cancel()
+
+
+def _announce(config: Config, port: int) -> None:
+    """Say where to click, what answers, and what to expect of it."""
+    host = config.server.host
+    print(f"Rejoinder {voice.__version__} listens on http://{host}:{port}")
+    print(f"  realtime  ws://{host}:{port}/v1/realtime   metrics  http://{host}:{port}/metrics")
+    for name in needed(config):
+        print(f"  {REGISTRY[name].kind:9} {name}: {REGISTRY[name].about}")
+    if config.llm.url:
+        print(f"  llm       {config.llm.engine} at {config.llm.url}")
+    if not keys_required(config.auth, host):
+        print("  no key is needed to call" + ("" if config.auth.mode == "none" else ": only this machine reaches it"))
+
+
+def serve(config: Config) -> None:
+    """`run`, in an event loop of its own."""
+    logging.basicConfig(level=config.logging.level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    anyio.run(run, config, backend_options={"use_uvloop": True})

@@ -1,0 +1,265 @@
+"""The command line: `rejoinder`."""
+
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import anyio
+import typer
+from rich.console import Console
+from rich.filesize import decimal
+from rich.progress import Progress
+from rich.table import Table
+
+from voice.config import Config
+from voice.models import REGISTRY, Bars, ModelError, Store, needed
+from voice.settings import ConfigError, check, load, render
+from voice.subtitles import Format
+from voice.subtitles import render as render_words
+
+if TYPE_CHECKING:
+    from streams.audio import Audio
+
+SOUND_FILES = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
+WIDE = 160
+"""Columns of a table where there is no terminal."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Self-hosted, real-time speech server.")
+models = typer.Typer(help="Model files: what is needed, fetch it, check it.")
+app.add_typer(models, name="models")
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="TOML file; else $REJOINDER_CONFIG, else ./rejoinder.toml.")
+]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one value; may be repeated.")
+]
+NamesArgument = Annotated[list[str] | None, typer.Argument(help="Names as in `models list`; those needed if none.")]
+
+
+class Mistake(Exception):
+    """Something the user can put right; the message says how."""
+
+
+def main() -> int:
+    """Run the command line; returns the exit status. A user's mistake is one line on stderr and status 2."""
+    try:
+        status = app(prog_name="rejoinder", standalone_mode=False)
+    except typer.Abort:
+        return 130
+    except typer.TyperException as error:
+        return _complain(f"{getattr(error, 'format_message', error.__str__)()} (see: rejoinder --help)")
+    except (ConfigError, ModelError, Mistake) as error:
+        return _complain(str(error))
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def _complain(message: str) -> int:
+    print(f"rejoinder: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _load(file: Path | None, sets: list[str] | None) -> tuple[Config, dict[str, str]]:
+    return load(file, os.environ, sets or [])
+
+
+def _fetch(store: Store, names: list[str]) -> None:
+    with Bars(Console(stderr=True)) as bars:
+        store.fetch_all(names, bars)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"rejoinder {version('rejoinder')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None: ...
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (server.host).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (server.port).")] = None,
+    file: ConfigOption = None,
+    sets: SetOption = None,
+) -> None:
+    """Fetch the models that are missing, and answer calls."""
+    shortcuts = {"server.host": host, "server.port": port}
+    given = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
+    config, _ = _load(file, [*(sets or []), *given])
+    check(config)
+    _fetch(Store(config.models), needed(config))
+    from voice.app import serve as run
+
+    run(config)
+
+
+@app.command("config")
+def show_config(file: ConfigOption = None, sets: SetOption = None) -> None:
+    """Print the effective configuration as TOML, with where each value came from."""
+    print(render(*_load(file, sets)), end="")
+
+
+@models.command("list")
+def list_models(file: ConfigOption = None, sets: SetOption = None) -> None:
+    """Show all models: licence, size, and whether they are here and needed."""
+    config, _ = _load(file, sets)
+    store, wanted = Store(config.models), needed(config)
+    table = Table("name", "kind", "size", "state", "licence", "what to expect", box=None, pad_edge=False)
+    for entry in REGISTRY.values():
+        state = "here" if store.present(entry.name) else "absent"
+        state += ", needed" if entry.name in wanted else ""
+        where = config.models.paths.get(entry.name)
+        about = f"your own files in {where}" if where else entry.about
+        table.add_row(entry.name, entry.kind, decimal(entry.size), state, entry.licence, about)
+    for name in config.models.paths.keys() - REGISTRY.keys():
+        state = "here" if store.present(name) else "absent"
+        table.add_row(name, "own", "", state, "", f"your own files in {config.models.paths[name]}")
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    console.print(table)
+    console.print(f"folder: {store.root}", markup=False, highlight=False, soft_wrap=True)
+
+
+@models.command("fetch")
+def fetch_models(names: NamesArgument = None, file: ConfigOption = None, sets: SetOption = None) -> None:
+    """Fetch and check models; those already here cost nothing."""
+    config, _ = _load(file, sets)
+    _fetch(Store(config.models), names or needed(config))
+
+
+@models.command("verify")
+def verify_models(names: NamesArgument = None, file: ConfigOption = None, sets: SetOption = None) -> None:
+    """Hash every file of the models again."""
+    config, _ = _load(file, sets)
+    store = Store(config.models)
+    damaged = []
+    for name in names or needed(config):
+        if name in config.models.paths:
+            print(f"{name}: your own files in {store.folder(name)}, not checked")
+        elif problems := store.problems(name, thorough=True):
+            damaged.append(name)
+            print(f"{name}: {'; '.join(problems)}")
+        else:
+            print(f"{name}: right")
+    if damaged:
+        raise Mistake(f"missing or damaged: {', '.join(damaged)}; run: rejoinder models fetch {' '.join(damaged)}")
+
+
+@app.command()
+def transcribe(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="WAV, FLAC, Ogg, Opus or MP3.")],
+    kind: Annotated[Format, typer.Option("--format", help="What to write.")] = "txt",
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; with several FILEs, a folder.")
+    ] = None,
+    file: ConfigOption = None,
+    sets: SetOption = None,
+) -> None:
+    """Turn recordings into text or subtitles."""
+    if len(files) > 1 and kind != "txt" and output is None:
+        raise Mistake(f"several files as {kind}: give a folder to write them to with -o")
+    if missing := [str(path) for path in files if not path.is_file()]:
+        raise Mistake(f"{', '.join(missing)}: no such file; give a sound file")
+    if len(files) > 1 and output is not None:
+        if len({path.stem for path in files}) < len(files):
+            raise Mistake("several of the files differ only in folder or ending; transcribe them one by one")
+        _written(output, partial(Path.mkdir, parents=True, exist_ok=True))
+    config, _ = _load(file, sets)
+    store = Store(config.models)
+    _fetch(store, [name for name in needed(config) if name == config.asr.model])
+    _run(lambda: _transcribe_all(files, kind, output, config, store))
+
+
+async def _transcribe_all(files: list[Path], kind: Format, output: Path | None, config: Config, store: Store) -> None:
+    from streams.lane import Lane
+    from voice.files import open_engine, transcribe
+
+    async with (
+        Lane("asr", config.asr.lanes, waiting=1) as lane,
+        open_engine("vad", config, store, lane) as vad,
+        open_engine("asr", config, store, lane) as asr,
+    ):
+        with _progress() as bars:
+            for path in files:
+                audio = _sound(path)
+                task = bars.add_task(path.name, total=audio.seconds)
+                words, language = await transcribe(audio, vad, asr, config, advance=partial(bars.advance, task))
+                text = render_words(words, kind, language=language, seconds=audio.seconds)
+                if output is None:
+                    print(f"{path}: {text}" if len(files) > 1 else text, end="")
+                else:
+                    target = output / f"{path.stem}.{kind}" if len(files) > 1 else output
+                    _written(target, partial(Path.write_text, data=text, encoding="utf-8"))
+
+
+@app.command()
+def say(
+    text: Annotated[str, typer.Argument(help='What to speak; "-" reads it from standard input.')],
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .wav, .flac or .ogg.")],
+    file: ConfigOption = None,
+    sets: SetOption = None,
+) -> None:
+    """Speak a text into a sound file."""
+    if output.suffix.lower() not in SOUND_FILES:
+        raise Mistake(f"{output}: name a file that ends in {', '.join(SOUND_FILES)}")
+    config, _ = _load(file, sets)
+    store = Store(config.models)
+    _fetch(store, [name for name in needed(config) if name == config.tts.voice])
+    spoken = sys.stdin.read() if text == "-" else text
+    _run(lambda: _say(spoken, output, config, store))
+
+
+async def _say(text: str, output: Path, config: Config, store: Store) -> None:
+    from streams.audio import write
+    from streams.lane import Lane
+    from voice.files import open_engine, say
+
+    async with Lane("tts", config.tts.lanes, waiting=1) as lane, open_engine("tts", config, store, lane) as tts:
+        with _progress() as bars:
+            task = bars.add_task("speaking", total=len(text))
+            audio = await say(text, tts, config, advance=partial(bars.advance, task))
+    _written(output, lambda place: write(place, audio, SOUND_FILES[output.suffix.lower()]))
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run work on the engines; what they complain about is for the user to read."""
+    from voice.engines import EngineError
+
+    try:
+        anyio.run(work)
+    except EngineError as error:
+        raise Mistake(str(error)) from error
+
+
+def _progress() -> Progress:
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+def _sound(path: Path) -> "Audio":
+    from streams.audio import read
+
+    try:
+        return read(path)
+    except (OSError, ValueError) as error:
+        raise Mistake(str(error)) from error
+
+
+def _written(path: Path, write: Callable[[Path], object]) -> None:
+    try:
+        write(path)
+    except (OSError, RuntimeError) as error:
+        raise Mistake(f"{path}: cannot write ({error}); choose another place with -o") from error

@@ -1,0 +1,127 @@
+"""Engines that report what they do: time, real-time factor, tokens."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Self
+
+from streams.audio import Audio
+from streams.tap import Tap
+from voice.engines import Asr, Llm, Tts
+from voice.events import Hypothesis, LlmEvent, Priority, Prompt, Speech, TextDelta, ToolCall, Usage
+
+
+class MeteredAsr:
+    """A recogniser; its real-time factor is engine time by audio time, waiting left out."""
+
+    def __init__(self, asr: Asr, tap: Tap) -> None:
+        self.name = asr.name
+        self._asr = asr
+        self._tap = tap
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def transcribe(
+        self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
+    ) -> Hypothesis:
+        """See `voice.engines.Asr`."""
+        heard = await self._asr.transcribe(
+            audio, priority=priority, session=session, language=language, translate=translate
+        )
+        job = priority.name.lower()
+        self._tap.observe("engine_seconds", heard.seconds, engine="asr", job=job)
+        if audio.seconds:
+            self._tap.observe("rtf", heard.seconds / audio.seconds, engine="asr", job=job)
+        return heard
+
+
+class MeteredLlm:
+    """A language model; times are what its caller sees, the wait included."""
+
+    def __init__(self, llm: Llm, tap: Tap) -> None:
+        self.name = llm.name
+        self._llm = llm
+        self._tap = tap
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    @property
+    def context(self) -> int:
+        """See `voice.engines.Llm`."""
+        return self._llm.context
+
+    @asynccontextmanager
+    async def stream(
+        self, prompt: Prompt, *, request: str, priority: Priority
+    ) -> AsyncIterator[AsyncIterator[LlmEvent]]:
+        """See `voice.engines.Llm`."""
+        meter = _TokenMeter(self._tap)
+        async with self._llm.stream(prompt, request=request, priority=priority) as events:
+            yield meter.watch(events)
+
+
+class _TokenMeter:
+    def __init__(self, tap: Tap) -> None:
+        self._tap = tap
+        self._begun = time.perf_counter()
+        self._first = 0.0
+
+    async def watch(self, events: AsyncIterator[LlmEvent]) -> AsyncIterator[LlmEvent]:
+        async for event in events:
+            now = time.perf_counter()
+            match event:
+                case TextDelta() | ToolCall() if not self._first:
+                    self._first = now
+                    self._tap.observe("llm_ttft_seconds", now - self._begun)
+                case Usage():
+                    self._done(event, now)
+            yield event
+
+    def _done(self, usage: Usage, now: float) -> None:
+        if self._first and usage.completion > 1:
+            self._tap.observe("llm_tpot_seconds", (now - self._first) / (usage.completion - 1))
+        self._tap.observe("engine_seconds", now - self._begun, engine="llm", job="answer")
+        tokens = {"prompt": usage.prompt, "cached": usage.cached, "completion": usage.completion}
+        for kind, count in tokens.items():
+            self._tap.count("llm_tokens_total", count, kind=kind)
+
+
+class MeteredTts:
+    """A voice; time is what its caller sees from the call to the end of the clause, waiting for the lane included."""
+
+    def __init__(self, tts: Tts, tap: Tap) -> None:
+        self.name = tts.name
+        self.voices = tts.voices
+        self.rate = tts.rate
+        self._tts = tts
+        self._tap = tap
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    @asynccontextmanager
+    async def stream(
+        self, text: str, *, voice: str, speed: float, priority: Priority, session: str
+    ) -> AsyncIterator[AsyncIterator[Speech]]:
+        """See `voice.engines.Tts`."""
+        async with self._tts.stream(text, voice=voice, speed=speed, priority=priority, session=session) as pieces:
+            yield self._watch(pieces, priority)
+
+    async def _watch(self, pieces: AsyncIterator[Speech], priority: Priority) -> AsyncIterator[Speech]:
+        job = "first_clause" if priority is Priority.FIRST_CLAUSE else "clause"
+        asked = time.perf_counter()
+        async for piece in pieces:
+            spent = time.perf_counter() - asked
+            self._tap.observe("engine_seconds", spent, engine="tts", job=job)
+            if piece.audio.seconds:
+                self._tap.observe("rtf", spent / piece.audio.seconds, engine="tts", job=job)
+            yield piece
+            asked = time.perf_counter()

@@ -1,0 +1,220 @@
+"""Whisper on CTranslate2, with windows no longer than the audio needs.
+
+Whisper (Radford et al. 2022) was trained on windows of 30 s, and most of the work on short audio is encoding emptiness.
+A shorter window costs a fraction and hears almost as well; what it loses are loops and run-ons. So a doubtful final is
+decoded again in the window of the training.
+"""
+
+import time
+from dataclasses import replace
+from functools import partial
+from typing import Any, Self
+
+import ctranslate2
+import numpy as np
+from tokenizers import Tokenizer
+
+from streams.audio import Audio
+from voice.engines import EngineError, Setup
+from voice.engines.mel import HOP, RATE, log_mel
+from voice.engines.sanity import believable, doubtful, unlooped
+from voice.events import Hypothesis, Priority, Word
+
+FULL = 3000
+"""Columns (10 ms each) of the window of the training; also the longest."""
+FINAL = 1500
+PARTIAL = 1000
+"""Least window of a final and of a partial."""
+MARGIN = 200
+"""Columns of emptiness that follow the audio; without them the decoder runs on."""
+LONGEST = 28.0
+"""Seconds; longer audio is decoded in pieces."""
+SEARCHED = 10.0
+"""Seconds at the end of a piece in which the quietest point is looked for."""
+QUIET = 0.2
+"""Seconds over which loudness is taken for that."""
+POSITION = 0.02
+"""Seconds per position of the encoder."""
+MAX_TOKENS = 220
+
+
+class WhisperAsr:
+    """Speech recognition, computed on `setup.lane`. Folder: a CTranslate2 conversion with its tokenizer.json.
+
+    Raises:
+        EngineError: on entering, when the model does not load.
+    """
+
+    name = "whisper"
+
+    def __init__(self, setup: Setup) -> None:
+        self._config = setup.config.asr
+        self._folder = setup.model(self._config.model)
+        self._lane = setup.lane
+        self._model: Any = None
+
+    async def __aenter__(self) -> Self:
+        await self._lane.run(self._load, priority=Priority.FINAL, session="")
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._model = None
+
+    def _load(self) -> None:
+        device = self._config.device
+        if device == "auto":
+            device = "cuda" if ctranslate2.get_cuda_device_count() else "cpu"
+        try:
+            tokens = Tokenizer.from_buffer((self._folder / "tokenizer.json").read_bytes())
+            self._model = ctranslate2.models.Whisper(
+                str(self._folder),
+                device=device,
+                compute_type="int8" if device == "cpu" else "float16",
+                intra_threads=self._config.threads,
+                inter_threads=self._config.lanes,
+            )
+        except (RuntimeError, ValueError, OSError) as error:
+            raise EngineError(
+                f"{self._folder}: does not load as a Whisper model on {device} ({error}); "
+                "give a CTranslate2 conversion with its tokenizer.json, and a device this machine has"
+            ) from error
+        self._tokens = tokens
+        self._start = self._special("startoftranscript")
+        self._plain = self._special("notimestamps")
+        self._end = self._special("endoftext")
+        self._languages = self._known_languages()
+        noise = np.random.default_rng(0).normal(0, 1000, RATE).astype(np.int16)
+        self._decode(Audio(noise, RATE), FINAL, 10, self._languages[0], translate=False)
+
+    def _special(self, name: str) -> int:
+        token = self._tokens.token_to_id(f"<|{name}|>")
+        if token is None:
+            raise EngineError(
+                f"{self._folder}/tokenizer.json: no token <|{name}|>; give the tokenizer of a Whisper model"
+            )
+        return int(token)
+
+    def _known_languages(self) -> tuple[str, ...]:
+        if not self._model.is_multilingual:
+            return ("en",)
+        first = self._start + 1
+        names = (self._tokens.id_to_token(token) or "" for token in range(first, first + self._model.num_languages))
+        return tuple(name.strip("<|>") for name in names)
+
+    async def transcribe(
+        self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
+    ) -> Hypothesis:
+        """See `voice.engines.Asr`. A final takes every care; a partial gets one cheap look.
+
+        A word is what stands between spaces: Chinese and Japanese come as one word per phrase.
+        """
+        if audio.rate != RATE:
+            raise EngineError(f"audio at {audio.rate} Hz: recognition takes {RATE} Hz; resample it first")
+        if language and language not in self._languages:
+            known = ", ".join(sorted(self._languages))
+            raise EngineError(f'language "{language}": unknown to {self._config.model}; it knows {known}')
+        if not self._model.is_multilingual:
+            language, translate = "en", False
+        run = partial(self._lane.run, priority=priority, session=session)
+        quick = priority in (Priority.FIRST_PARTIAL, Priority.PARTIAL)
+        parts = []
+        for piece in pieces(audio):
+            window = max(PARTIAL if quick else FINAL, columns(piece) + MARGIN)
+            tokens = min(MAX_TOKENS, 8 + round(6 * piece.seconds))
+            decode = partial(self._decode, piece, language=language, translate=translate)
+            found = await run(partial(decode, window, tokens))
+            if not quick and doubtful(found, piece.seconds):
+                again = await run(partial(decode, FULL, MAX_TOKENS))
+                found = replace(again, seconds=found.seconds + again.seconds, retried=True)
+            parts.append(unlooped(found) if believable(found) else replace(found, words=()))
+            language = language if translate else found.language
+        return merged(parts)
+
+    def _decode(self, audio: Audio, window: int, tokens: int, language: str, *, translate: bool) -> Hypothesis:
+        """One window, greedily."""
+        began = time.perf_counter()
+        features = log_mel(audio.floats(), self._model.n_mels)
+        canvas = np.zeros((1, len(features), min(window + window % 2, FULL)), np.float32)
+        canvas[0, :, : features.shape[1]] = features
+        try:
+            encoded = self._model.encode(ctranslate2.StorageView.from_array(canvas))
+            if not language:
+                language = self._model.detect_language(encoded)[0][0][0].strip("<|>")
+            start = self._prompt(language, translate)
+            # The library halves max_length, which counts the prompt too where that is longer than the answer.
+            result = self._model.generate(
+                encoded,
+                [[*start, self._plain]],
+                beam_size=1,
+                max_length=2 * tokens,
+                return_scores=True,
+                return_no_speech_prob=True,
+            )[0]
+            ids = [token for token in result.sequences_ids[0] if token < self._end]
+            words = self._words(encoded, start, ids, audio)
+        except (RuntimeError, ValueError) as error:
+            raise EngineError(f"recognition failed on {audio.seconds:.1f} s of audio: {error}") from error
+        return Hypothesis(
+            words=words,
+            language="en" if translate else language,
+            logprob=result.scores[0] * len(ids) / (len(ids) + 1),
+            no_speech=result.no_speech_prob,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _prompt(self, language: str, translate: bool) -> list[int]:
+        if not self._model.is_multilingual:
+            return [self._start]
+        return [self._start, self._special(language), self._special("translate" if translate else "transcribe")]
+
+    def _words(self, encoded: Any, start: list[int], ids: list[int], audio: Audio) -> tuple[Word, ...]:
+        """Words with times from the cross-attention (dynamic time warping over the alignment heads)."""
+        if not ids:
+            return ()
+        aligned = self._model.align(encoded, start, [ids], columns(audio) // 2 * 2)[0]
+        begins: dict[int, int] = {}
+        for token, position in aligned.alignments:
+            begins.setdefault(token, position)
+        limit = audio.seconds / POSITION
+        times = [min(begins.get(token, limit), limit) * POSITION for token in range(len(ids) + 1)]
+        heads = [n for n, token in enumerate(ids) if n == 0 or (self._tokens.id_to_token(token) or "").startswith("Ġ")]
+        offset = audio.start / audio.rate
+        words = []
+        for first, last in zip(heads, [*heads[1:], len(ids)], strict=True):
+            text = self._tokens.decode(ids[first:last]).strip()
+            if text:
+                sure = float(np.mean(aligned.text_token_probs[first:last]))
+                words.append(Word(text, offset + times[first], offset + times[last], round(sure, 3)))
+        return tuple(words)
+
+
+def columns(audio: Audio) -> int:
+    """Feature columns of a piece of audio."""
+    return -(-len(audio.samples) // HOP)
+
+
+def pieces(audio: Audio) -> list[Audio]:
+    """The audio in runs of at most `LONGEST` seconds, cut where it is quietest; nothing for no audio."""
+    parts = []
+    while audio.seconds > LONGEST:
+        size = round(QUIET * RATE)
+        first = round((LONGEST - SEARCHED) * RATE)
+        energy = np.cumsum(audio.floats()[first : round(LONGEST * RATE)].astype(np.float64) ** 2)
+        middle = first + int(np.argmin(energy[size:] - energy[:-size])) + size // 2
+        parts.append(audio.span(audio.start, audio.start + middle))
+        audio = audio.span(audio.start + middle, audio.end)
+    return [*parts, audio] if len(audio.samples) else parts
+
+
+def merged(parts: list[Hypothesis]) -> Hypothesis:
+    """One hypothesis from those of consecutive pieces; likelihoods are those of the worst."""
+    if not parts:
+        return Hypothesis(words=())
+    return Hypothesis(
+        words=tuple(word for part in parts for word in part.words),
+        language=parts[0].language,
+        logprob=min(part.logprob for part in parts),
+        no_speech=max(part.no_speech for part in parts),
+        seconds=sum(part.seconds for part in parts),
+        retried=any(part.retried for part in parts),
+    )

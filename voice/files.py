@@ -1,0 +1,131 @@
+"""Whole files instead of calls: a recording to words, a text to sound."""
+
+from collections.abc import Callable
+from typing import Any
+
+from streams.audio import Audio, join, resample
+from streams.lane import Lane
+from streams.tap import SILENT, Tap
+from voice.chunker import Chunker
+from voice.config import Config, VadConfig
+from voice.engines import Asr, EngineError, Setup, Tts, Vad, find
+from voice.events import Priority, Word
+from voice.models import Store
+
+RATE = 16_000
+FRAME = 512
+"""Samples per frame of voice detection at 16 kHz."""
+LONGEST = 24.0
+"""Seconds of one passage; the recogniser's window is 30 s."""
+JOINED = 1.0
+"""A pause shorter than this does not end a passage while there is room."""
+MARGIN = 0.3
+"""Seconds kept before and after speech."""
+SESSION = "files"
+
+
+def open_engine(slot: str, config: Config, store: Store, lane: Lane, tap: Tap = SILENT) -> Any:
+    """Build the engine that a slot ("vad", "asr", "llm", "tts") is configured to use; enter it to load it.
+
+    Raises:
+        EngineError: no such engine.
+        ModelError: its model is not in the store.
+    """
+    return find(slot, getattr(config, slot).engine)(Setup(config=config, model=store.folder, lane=lane, tap=tap))
+
+
+def passages(probabilities: list[float], config: VadConfig) -> list[tuple[int, int]]:
+    """Where to cut a recording: frame ranges [first, last) that hold all speech, in order, without overlap.
+
+    Args:
+        probabilities: of speech, one per frame of 32 ms.
+        config: `threshold` and `release` tell speech from silence.
+    """
+    margin, longest, joined = (round(seconds * RATE / FRAME) for seconds in (MARGIN, LONGEST, JOINED))
+    found: list[tuple[int, int]] = []
+    for first, last in _runs(probabilities, config):
+        begin, end = max(0, first - margin), min(len(probabilities), last + margin)
+        if found and begin - found[-1][1] < joined and end - found[-1][0] <= longest:
+            found[-1] = (found[-1][0], end)
+            continue
+        if found:
+            begin = max(begin, found[-1][1])
+        found += [(at, min(at + longest, end)) for at in range(begin, end, longest)]
+    return found
+
+
+def _runs(probabilities: list[float], config: VadConfig) -> list[tuple[int, int]]:
+    """Stretches of speech, in frames."""
+    runs: list[tuple[int, int]] = []
+    began = None
+    for frame, probability in enumerate(probabilities):
+        if began is None and probability >= config.threshold:
+            began = frame
+        elif began is not None and probability < config.release:
+            runs.append((began, frame))
+            began = None
+    return runs if began is None else [*runs, (began, len(probabilities))]
+
+
+async def transcribe(
+    audio: Audio,
+    vad: Vad,
+    asr: Asr,
+    config: Config,
+    *,
+    translate: bool = False,
+    advance: Callable[[float], None] = lambda seconds: None,
+) -> tuple[tuple[Word, ...], str]:
+    """Recognise a recording passage by passage, as work that live callers overtake.
+
+    Args:
+        audio: any rate.
+        translate: into English.
+        advance: told the seconds of audio dealt with since the last call.
+
+    Returns:
+        The words, times from the beginning of the recording, and its language (that of the first passage).
+
+    Raises:
+        EngineError: recognition failed.
+    """
+    audio = resample(audio, RATE)
+    stream = vad.stream()
+    probabilities = [value for piece in audio.frames(RATE) for value in stream.push(piece)]
+    words: list[Word] = []
+    language, done = config.asr.language, 0
+    for first, last in passages(probabilities, config.vad):
+        piece = audio.span(first * FRAME, last * FRAME if last < len(probabilities) else audio.end)
+        heard = await asr.transcribe(
+            piece, priority=Priority.BATCH, session=SESSION, language=language, translate=translate
+        )
+        words += heard.words
+        language = language or ("" if translate else heard.language)
+        advance((piece.end - done) / RATE)
+        done = piece.end
+    advance((audio.end - done) / RATE)
+    return tuple(words), "en" if translate else language or "en"
+
+
+async def say(
+    text: str, tts: Tts, config: Config, *, advance: Callable[[int], None] = lambda characters: None
+) -> Audio:
+    """Speak a whole text with the configured voice and speed.
+
+    Args:
+        advance: told the characters spoken since the last call.
+
+    Raises:
+        EngineError: nothing in the text can be spoken, or synthesis failed.
+    """
+    chunker = Chunker()
+    pieces = []
+    for clause in chunker.push(text) + chunker.finish():
+        async with tts.stream(
+            clause, voice=config.tts.voice, speed=config.tts.speed, priority=Priority.BATCH, session=SESSION
+        ) as speech:
+            pieces += [part.audio async for part in speech]
+        advance(len(clause))
+    if not pieces:
+        raise EngineError("the text holds nothing that can be spoken; give it words")
+    return join(pieces)

@@ -1,0 +1,360 @@
+"""One caller: frames in, the dialog's decisions carried out, frames out. The only place that cancels a reply."""
+
+import logging
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec.structs import replace as changed
+
+from streams.audio import Audio, Resampler, resample
+from streams.clock import SampleClock
+from streams.link import Link, LinkClosed, SlowReader
+from streams.tap import Tap
+from voice import commands, dialog, history
+from voice.agreement import delta
+from voice.answering import Answers, Engines, Outbox
+from voice.config import Config, VadConfig
+from voice.engines import EngineError
+from voice.events import Played, Priority, Recognised, SpeechStarted, SpeechStopped, Tick
+from voice.history import Item, Items
+from voice.listening import RATE, Heard, Listening
+from voice.realtime import client_events as client
+from voice.realtime.refused import Invalid
+from voice.realtime.server import ServerSide
+from voice.realtime.shapes import new_id
+from voice.timeline import Timeline
+
+SLACK = 0.1
+"""Seconds without packets after which the caller's stream is taken to go on in silence."""
+
+MIN_COMMIT = 0.1
+"""Seconds of audio a client must have sent before it may commit."""
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """A conversation over one link; `run` it until the caller leaves."""
+
+    def __init__(self, link: Link, protocol: ServerSide, engines: Engines, config: Config, tap: Tap) -> None:
+        self.id = protocol.session_id
+        self._link = link
+        self._protocol = protocol
+        self._engines = engines
+        self._config = config
+        self._tap = tap
+        self._state = dialog.State(key=new_id("")[1:7])
+        self._outbox = Outbox(config.limits.stalled_reader_seconds, tap)
+        self._clock = SampleClock(RATE)
+        self._timeline: Timeline | None = None
+        self._shown: dict[str, str] = {}  # transcript sent of the items not yet transcribed
+        self._lengths: dict[str, float] = {}  # seconds of audio of the same items
+        self._cause: str | None = None  # id of the client's event in hand
+        self._goodbye: tuple[int, str] | None = None
+        self._tasks: TaskGroup | None = None
+        self._listening = Listening(
+            engines.vad,
+            engines.asr,
+            config.asr,
+            self.id,
+            self._heard,
+            tap,
+            limit=config.limits.utterance_seconds,
+            ahead=config.limits.audio_ahead_seconds,
+        )
+        self._configure()
+
+    async def run(self) -> None:
+        """Serve the caller until it leaves, is idle for too long, or its time is up.
+
+        Raises:
+            SlowReader: the client does not take what it is sent.
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                self._answers = Answers(
+                    tasks, self._protocol, self._engines, self._config, self._outbox, self._happened, self._tap
+                )
+                tasks.start_soon(self._write)
+                tasks.start_soon(self._listening.run)
+                self._outbox.tell(self._protocol.created())
+                with anyio.move_on_after(self._config.limits.session_seconds) as leash:
+                    await self._read()
+                if leash.cancelled_caught:
+                    await self._link.close(1000, f"the session's {self._config.limits.session_seconds:g} s are over")
+                tasks.cancel_scope.cancel()
+        except* LinkClosed as ended:
+            if slow := ended.subgroup(SlowReader):
+                raise slow.exceptions[0] from None
+        finally:
+            self._listening.hang_up()
+
+    def leave(self, code: int, reason: str) -> None:
+        """End the session once the reply under way is over."""
+        self._goodbye = (code, reason)
+        self._leave_if_done()
+
+    def _leave_if_done(self) -> None:
+        if self._goodbye and self._tasks and not self._state.reply and not self._state.asked:
+            self._tasks.start_soon(self._link.close, *self._goodbye)
+            self._goodbye = None
+
+    # The caller's frames ----------------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        mistakes = 0
+        last_frame = anyio.current_time()
+        while mistakes < self._config.limits.bad_messages:
+            frame: str | bytes | None = None
+            with anyio.CancelScope(deadline=self._next_deadline(last_frame)):
+                frame = await self._link.receive()
+            if frame is None:
+                if anyio.current_time() >= last_frame + self._config.limits.idle_seconds:
+                    return await self._link.close(1000, "nothing was sent for too long")
+                self._time_passed()
+                continue
+            last_frame = anyio.current_time()
+            try:
+                event = self._protocol.receive(frame)
+                self._cause = event.event_id
+                await self._client_event(event)
+                mistakes = 0
+            except Invalid as error:
+                mistakes += 1
+                self._outbox.tell([error.frame])
+            finally:
+                self._cause = None
+        return await self._link.close(1008, f"{mistakes} invalid events in a row")
+
+    async def _client_event(self, event: client.Request) -> None:
+        match event:
+            case client.Append():
+                await self._hear(event.audio)
+            case client.Commit():
+                if self._protocol.session.turn_detection is None and self._listening.held < MIN_COMMIT:
+                    message = f"the input audio buffer holds less than {MIN_COMMIT * 1000:g} ms; append audio first"
+                    self._refuse(message, "input_audio_buffer_commit_empty")
+                else:
+                    self._happened(commands.Commit(self._clock.position))
+            case client.Clear():
+                self._happened(commands.Clear())
+            case client.OutputClear():
+                self._refuse("output_audio_buffer.clear is for WebRTC; send response.cancel", "invalid_event")
+            case client.AddItem():
+                item = await self._written(event.new)
+                self._happened(commands.Insert(item, event.previous_item_id))
+            case client.ItemRetrieve():
+                self._retrieve(event.item_id)
+            case client.ItemDelete():
+                self._happened(commands.Delete(event.item_id))
+            case client.ItemTruncate():
+                self._happened(commands.Truncate(event.item_id, event.audio_end_ms / 1000))
+            case client.Respond():
+                await self._respond(event)
+            case client.ResponseCancel():
+                self._cancel(event.response_id)
+            case client.Playback():
+                reply = self._state.reply
+                if reply and reply.item_id == event.item_id:
+                    self._happened(Played(reply.turn, event.audio_ms / 1000, certain=True))
+            case client.SessionUpdate():
+                self._outbox.tell(self._protocol.update(event))
+                self._configure()
+
+    async def _hear(self, data: bytes) -> None:
+        samples = self._protocol.session.input_format.decode(data)
+        audio = self._resampler.push(samples)
+        self._clock.arrived(len(audio.samples), anyio.current_time())
+        self._listening.push(audio)
+        self._time_passed()
+        await self._listening.room()
+
+    async def _written(self, new: client.NewItem) -> Item:
+        """The item, its sound (if it has no text) recognised."""
+        if new.audio is None or new.item.text:
+            return new.item
+        sound = self._protocol.session.input_format
+        audio = resample(Audio(sound.decode(new.audio), sound.rate), RATE)
+        try:
+            hypothesis = await self._engines.asr.transcribe(
+                audio, priority=Priority.FINAL, session=self.id, language=self._listening.language
+            )
+        except EngineError as error:
+            self._refuse(str(error), "transcription_failed", "item.content")
+            return new.item
+        return history.with_text(new.item, hypothesis.text)
+
+    async def _respond(self, event: client.Respond) -> None:
+        items: Items | None = None
+        if event.input is not None:
+            items = ()
+            for given in event.input:
+                try:
+                    item = (
+                        history.find(self._state.items, given) if isinstance(given, str) else await self._written(given)
+                    )
+                except history.UnknownItem:
+                    return self._refuse(f"no item {given!r} is in the conversation", "item_not_found", "response.input")
+                items = (*items, item)
+        return self._happened(commands.Ask(event, aside=not event.in_conversation, items=items))
+
+    def _cancel(self, response_id: str | None) -> None:
+        turn = self._answers.turn(response_id) if response_id else None
+        if response_id and turn is None:
+            return self._refuse(f"no response {response_id!r} is active", "response_cancel_not_active", "response_id")
+        return self._happened(commands.Cancel(turn))
+
+    def _retrieve(self, item_id: str) -> None:
+        try:
+            self._outbox.tell(self._protocol.item_retrieved(history.find(self._state.items, item_id)))
+        except history.UnknownItem:
+            self._refuse(f"no item {item_id!r} is in the conversation", "item_not_found", "item_id")
+
+    def _configure(self) -> None:
+        """Put the session's settings into force."""
+        settings = self._protocol.session
+        self._resampler = Resampler(settings.input_format.rate, RATE)
+        detection, transcription = settings.turn_detection, settings.transcription
+        self._listening.language = (transcription and transcription.language) or self._config.asr.language
+        vad: VadConfig | None = None
+        if detection:
+            silence = detection.silence_duration_ms / 1000
+            vad = changed(
+                self._config.vad,
+                threshold=detection.threshold,
+                release=min(self._config.vad.release, detection.threshold),
+                pause_seconds=min(self._config.vad.pause_seconds, max(silence, 0.032)),
+                preroll_seconds=max(detection.prefix_padding_ms / 1000, 0.032),
+            )
+        self._listening.configure(vad)
+        self._policy = dialog.Policy(
+            detect=detection is not None,
+            answer=settings.kind == "realtime" and detection is not None and detection.create_response,
+            interrupt=detection is not None and detection.interrupt_response,
+            silence_seconds=detection.silence_duration_ms / 1000 if detection else 0.0,
+        )
+
+    # What happens -----------------------------------------------------------------------------------------------
+
+    def _next_deadline(self, last_frame: float) -> float:
+        """Loop time at which something is due even if no frame comes."""
+        due = last_frame + self._config.limits.idle_seconds
+        if self._listening.speaking:
+            due = min(due, self._clock.last_arrival + self._config.vad.starved_seconds)
+        at = dialog.deadline(self._state, self._policy)
+        if at is not None:
+            due = min(due, self._clock.last_arrival + SLACK + max(0.0, at - self._clock.position))
+        return due
+
+    def _time_passed(self) -> None:
+        now = anyio.current_time()
+        if self._listening.speaking and now >= self._clock.last_arrival + self._config.vad.starved_seconds:
+            self._listening.starve()
+        self._happened(Tick(self._clock.now(now, SLACK)))
+
+    def _heard(self, event: Heard) -> None:
+        """Note the time of what was heard, then act on it."""
+        now = anyio.current_time()
+        match event:
+            case SpeechStarted(at):
+                if self._timeline is None or self._state.utterance is None:
+                    self._timeline = Timeline(onset=self._clock.when(at), origin=now)
+                self._note_played()
+            case SpeechStopped(at) if self._timeline:
+                self._timeline.paused(self._clock.when(at), now)
+            case Recognised(utterance, transcript) if self._timeline and utterance == self._state.utterances:
+                if transcript.final:
+                    self._timeline.mark("asr_final", now)
+                elif self._state.utterance and self._state.utterance.item_id not in self._shown:
+                    self._tap.observe("turn_seconds", now - self._timeline.onset, mark="first_partial")
+        self._happened(event)
+
+    def _note_played(self) -> None:
+        reply = self._state.reply
+        if reply and not reply.gated:
+            self._happened(Played(reply.turn, self._answers.sounded(reply.turn)))
+
+    def _happened(self, event: dialog.Event) -> None:
+        """The dialog decides; its commands are carried out at once, in order."""
+        if isinstance(event, commands.Cancel | commands.Commit):
+            self._note_played()
+        self._state, decided = dialog.step(self._state, event, self._policy)
+        for command in decided:
+            self._carry_out(command)
+        self._leave_if_done()
+
+    def _carry_out(self, command: commands.Command) -> None:
+        protocol = self._protocol
+        match command:
+            case commands.Opened(item_id, at):
+                self._outbox.tell(protocol.speech_started(item_id, at))
+            case commands.Shown(item_id, transcript):
+                self._show(item_id, transcript.stable, transcript.tentative, transcript.final)
+            case commands.Closed(item, previous, at, detected):
+                self._close(item, previous, at, detected)
+            case commands.Dropped():
+                self._listening.clear()
+                self._outbox.tell(protocol.cleared())
+            case commands.Transcribed(item_id, text, fault):
+                self._transcribed(item_id, text, fault)
+            case commands.Added(item, previous):
+                self._outbox.tell(protocol.item_added(item, previous) + protocol.item_done(item, previous))
+            case commands.Deleted(item_id):
+                self._outbox.tell(protocol.item_deleted(item_id))
+            case commands.Truncated(item_id, seconds):
+                self._outbox.tell(protocol.item_truncated(item_id, 0, round(seconds * 1000)))
+            case commands.Begin():
+                self._answers.begin(command, None if command.ask.request else self._timeline)
+            case commands.Release(turn):
+                self._answers.release(turn)
+            case commands.Abort(turn, reason, heard):
+                self._answers.abort(turn, reason, heard.text if heard else "")
+                if reason == "turn_detected" and self._timeline:
+                    silent = anyio.current_time() - self._timeline.onset
+                    self._tap.observe("turn_seconds", silent, mark="barge_in_silent")
+            case commands.Finish(turn, _, usage, fault):
+                self._answers.finish(turn, usage, fault)
+            case commands.Refuse(message, code, param):
+                self._refuse(message, code, param)
+
+    # What the caller said ---------------------------------------------------------------------------------------
+
+    def _show(self, item_id: str, stable: str, tentative: str, final: bool) -> None:
+        """Transcript events only ever add words; a final text is told when the utterance is closed."""
+        if self._protocol.session.transcription is None or final:
+            return
+        if more := delta(self._shown.get(item_id, ""), stable):
+            self._outbox.tell(self._protocol.transcription_delta(item_id, more))
+        self._shown[item_id] = stable
+        self._outbox.tell(self._protocol.tentative(item_id, tentative))
+
+    def _close(self, item: Item, previous: str | None, at: float, detected: bool) -> None:
+        self._lengths[item.id] = self._listening.held
+        self._listening.close()
+        if self._timeline:
+            self._timeline.mark("endpoint", anyio.current_time())
+        frames = self._protocol.speech_stopped(item.id, at) if detected else []
+        frames += self._protocol.committed(item.id, previous)
+        frames += self._protocol.item_added(item, previous) + self._protocol.item_done(item, previous)
+        self._outbox.tell(frames)
+
+    def _transcribed(self, item_id: str, text: str, fault: str) -> None:
+        shown, seconds = self._shown.pop(item_id, ""), self._lengths.pop(item_id)
+        if self._config.logging.transcripts:
+            _log.info("caller", extra={"session": self.id, "transcript": text})
+        if self._protocol.session.transcription is None:
+            return
+        if fault:
+            self._outbox.tell(self._protocol.transcription_failed(item_id, fault))
+            return
+        if more := delta(shown, text):
+            self._outbox.tell(self._protocol.transcription_delta(item_id, more))
+        self._outbox.tell(self._protocol.transcription_completed(item_id, text, seconds))
+
+    def _refuse(self, message: str, code: str, param: str | None = None) -> None:
+        self._outbox.tell(self._protocol.error(message, code=code, param=param, event_id=self._cause))
+
+    async def _write(self) -> None:
+        while True:
+            await self._link.send(await self._outbox.receive())
