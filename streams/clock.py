@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections import deque
 
 _KEPT = 120.0  # seconds of arrivals remembered
+_GRAIN = 0.001  # arrivals closer than this share an entry, so that tiny packets cannot grow the log
 
 
 class SampleClock:
@@ -34,7 +35,10 @@ class SampleClock:
             return
         self._samples += samples
         self._last = now
-        self._log.append((self.position, now))
+        since = now
+        if self._log and now - self._log[-1][1] < _GRAIN:
+            since = self._log.pop()[1]
+        self._log.append((self.position, since))
         while self._log[0][1] < now - _KEPT:
             self._log.popleft()
 
@@ -48,7 +52,7 @@ class SampleClock:
         return self.position + max(0.0, loop_now - self._last - slack)
 
     def when(self, position: float) -> float:
-        """Loop time at which the sample at a stream position arrived.
+        """Loop time at which the sample at a stream position arrived, to a millisecond.
 
         Later than received: when it would arrive in real time. Earlier than the log of 120 s: its oldest time.
 

@@ -55,7 +55,7 @@ class WebSocketLink:
             await self.close(slow.code, slow.reason)
             raise slow from None
         except (WebSocketDisconnect, RuntimeError):  # the latter when the server closed first, after a missed ping, say
-            raise self._ended(1006, "") from None
+            raise LinkClosed(1006, "") from None  # what the peer said last is still to be received
 
     async def close(self, code: int, reason: str) -> None:
         if self._end is not None:

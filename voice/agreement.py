@@ -102,7 +102,7 @@ def _follows(known: list[str], words: list[str]) -> int:
     """Where in `words` begins what follows `known`: after the prefix at the least edit distance from it.
 
     A recogniser that now hears a known word otherwise, or as two, must not shift what comes after. Of equally good
-    places the one nearest to the known length counts.
+    places the one counts that ends in the same word, then the one nearest to the known length.
     """
     if words[: len(known)] == known:
         return len(known)
@@ -111,4 +111,4 @@ def _follows(known: list[str], words: list[str]) -> int:
         above, row = row, [n]
         for m, other in enumerate(words, 1):
             row.append(min(above[m] + 1, row[m - 1] + 1, above[m - 1] + (word != other)))
-    return min(range(len(words) + 1), key=lambda m: (row[m], abs(m - len(known))))
+    return min(range(len(words) + 1), key=lambda m: (row[m], words[m - 1 : m] != known[-1:], abs(m - len(known))))

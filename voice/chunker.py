@@ -5,7 +5,8 @@ import re
 from voice.speakable import BREAK, MARKS, Reader, ends_sentence, pauses, sayable
 
 MIN_WORDS = 3
-"""Anything shorter joins the clause after it."""
+"""Anything shorter joins the clause after it, except that an answer may begin with a tiny sentence: "Sure." sounds
+at once, and what follows is again cut like a first clause."""
 FIRST_WORDS = (5, 7)
 """A first clause without punctuation ends after so many words, where the phrase allows."""
 STAGES = ((0, 100), (40, 100), (100, 200))
@@ -86,9 +87,9 @@ class Chunker:
     def _settle(self) -> list[str]:
         """Cut where the clause so far may end."""
         count = len(self._words)
+        last = self._words[-1] if count else ""
         if count < MIN_WORDS:
-            return []
-        last = self._words[-1]
+            return self._cut(count) if self._stage == 0 and ends_sentence(last) else []
         if ends_sentence(last) or (pauses(last) and self._length() >= STAGES[self._stage][0]):
             return self._cut(count)
         shortest, longest = FIRST_WORDS
@@ -117,7 +118,8 @@ class Chunker:
             del self._words[0]
         if not sayable(clause):
             return []
-        self._stage = min(self._stage + 1, len(STAGES) - 1)
+        if self._stage or count >= MIN_WORDS:
+            self._stage = min(self._stage + 1, len(STAGES) - 1)
         return [clause]
 
 

@@ -103,8 +103,15 @@ def serve(
     check(config)
     _fetch(Store(config.models), needed(config))
     from voice.app import serve as run
+    from voice.engines import EngineError
 
-    run(config)
+    try:
+        run(config)
+    except EngineError as error:
+        raise Mistake(str(error)) from error
+    except OSError as error:
+        where = f"{config.server.host} port {config.server.port}"
+        raise Mistake(f"cannot listen on {where}: {error.strerror}; choose another --host or --port") from error
 
 
 @app.command("config")

@@ -87,12 +87,13 @@ class Policy:
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What the caller is saying; `final` is the text of everything up to `stopped`, once known."""
+    """What the caller is saying; `final` is the text of everything up to `stopped`, or `fault` why there is none."""
 
     item_id: str
     speaking: bool = True
     stopped: float = 0.0
     final: str | None = None
+    fault: str = ""
     probability: float | None = None
 
 
@@ -187,7 +188,7 @@ def _speech_started(state: State, at: float, policy: Policy) -> Step:
         speech = Utterance(item_id)
         commands = (Opened(item_id, at),)
     else:
-        speech = replace(state.utterance, speaking=True, final=None, probability=None)
+        speech = Utterance(state.utterance.item_id)
     state, superseded = _supersede(replace(state, utterance=speech))
     commands += superseded
     if policy.interrupt:
@@ -206,7 +207,7 @@ def _recognised(state: State, event: Recognised, policy: Policy) -> Step:
         shown = () if event.fault else (Shown(speech.item_id, transcript),)
         if not transcript.final or speech.speaking:
             return state, shown
-        speech = replace(speech, final=transcript.stable)
+        speech = replace(speech, final=transcript.stable, fault=event.fault)
         state = replace(state, utterance=speech)
         if not (policy.speculate and policy.answer and speech.final) or state.reply or state.asked or state.pending:
             return state, shown
@@ -258,7 +259,7 @@ def _close(state: State, policy: Policy, detected: bool = True) -> Step:
     )
     commands: tuple[Command, ...] = (Closed(item, previous, speech.stopped, detected),)
     if known:
-        commands += (Transcribed(item.id, item.text),)
+        commands += (Transcribed(item.id, item.text, speech.fault),)
     if state.reply and state.reply.gated:
         released = replace(state.reply, gated=False)
         return replace(state, reply=released), (*commands, Release(released.turn))

@@ -97,7 +97,7 @@ def heard(item: Item, seconds: float) -> Item:
     A word counts as heard when its middle was reached: that is where listeners recognise most words.
     """
     words = [word.text for word in item.words if (word.start + word.end) / 2 <= seconds]
-    if len(words) == len(item.words):
+    if not item.words or (item.complete and len(words) == len(item.words)):
         return item
     return replace(item, text=" ".join(words), complete=False)
 

@@ -235,7 +235,7 @@ def _masked(value: object) -> object:
 
 
 def _bare(name: str) -> str:
-    return name if name and name.replace("-", "").replace("_", "").isalnum() and name.isascii() else json.dumps(name)
+    return name if name and name.replace("-", "").replace("_", "").isalnum() and name.isascii() else _toml(name)
 
 
 def _toml(value: object) -> str:

@@ -3,9 +3,10 @@
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from voice.events import Word
+if TYPE_CHECKING:
+    from voice.events import Word
 
 Format = Literal["txt", "json", "srt", "vtt"]
 
@@ -25,9 +26,9 @@ class Cue:
     text: str
 
 
-def cues(words: Iterable[Word]) -> list[Cue]:
+def cues(words: "Iterable[Word]") -> list[Cue]:
     """Group words into subtitles: a sentence each, cut where it is too long, too slow or interrupted."""
-    groups: list[list[Word]] = []
+    groups: "list[list[Word]]" = []
     for word in words:
         if groups and _fits(groups[-1], word):
             groups[-1].append(word)
@@ -36,7 +37,7 @@ def cues(words: Iterable[Word]) -> list[Cue]:
     return [Cue(group[0].start, group[-1].end, " ".join(word.text for word in group)) for group in groups]
 
 
-def _fits(group: Sequence[Word], word: Word) -> bool:
+def _fits(group: "Sequence[Word]", word: "Word") -> bool:
     return (
         not group[-1].text.endswith((".", "?", "!"))
         and sum(len(each.text) + 1 for each in group) + len(word.text) <= LONGEST
@@ -45,7 +46,7 @@ def _fits(group: Sequence[Word], word: Word) -> bool:
     )
 
 
-def render(words: Sequence[Word], kind: Format, *, language: str, seconds: float) -> str:
+def render(words: "Sequence[Word]", kind: Format, *, language: str, seconds: float) -> str:
     """A transcript as a file's text, with a line break at its end.
 
     Args:
@@ -65,7 +66,7 @@ def render(words: Sequence[Word], kind: Format, *, language: str, seconds: float
     return "\n".join(["WEBVTT\n", *blocks])
 
 
-def _verbose(words: Sequence[Word], language: str, seconds: float) -> dict[str, object]:
+def _verbose(words: "Sequence[Word]", language: str, seconds: float) -> dict[str, object]:
     """The shape of OpenAI's `verbose_json`."""
     return {
         "task": "transcribe",

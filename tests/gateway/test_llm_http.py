@@ -284,7 +284,7 @@ async def test_a_server_may_come_later(quiet_port: int, caplog: pytest.LogCaptur
     async with engine(server, context=777) as llm:
         assert "no word yet" in caplog.text
         assert llm.context == 777
-        with pytest.raises(EngineError, match=r"refused the connection; check that it runs and that llm\.url"):
+        with pytest.raises(EngineError, match=r"cannot be reached; check that it runs and that llm\.url"):
             await ask(llm)
         listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=quiet_port)
         async with listener, anyio.create_task_group() as tasks:

@@ -49,7 +49,8 @@ def test_how_a_stream_is_cut_does_not_matter_to_the_resampler(cuts: list[int], r
 
 
 RATE = 1000
-ARRIVALS = st.lists(st.tuples(st.integers(1, 5000), st.floats(0, 30)), min_size=1, max_size=40)  # samples, gap before
+GAP = st.just(0.0) | st.floats(0.002, 30)
+ARRIVALS = st.lists(st.tuples(st.integers(1, 5000), GAP), min_size=1, max_size=40)  # samples, gap before
 TIMES = st.lists(st.floats(0, 60), max_size=10).map(sorted)
 SLACK = st.floats(0, 1)
 
@@ -88,6 +89,13 @@ def test_when_never_goes_back(arrivals: list[tuple[int, float]], positions: list
     clock, _ = fed(arrivals)
     times = [clock.when(position) for position in positions]
     assert times == sorted(times)
+
+
+def test_tiny_packets_do_not_grow_the_log() -> None:
+    clock = SampleClock(RATE)
+    for packet in range(10_000):
+        clock.arrived(1, packet * 1e-5)
+    assert len(clock._log) <= 101
 
 
 def test_a_clock_without_samples() -> None:

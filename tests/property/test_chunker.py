@@ -26,6 +26,7 @@ SNIPPETS = st.sampled_from(
     ]
 )
 ANSWERS = st.one_of(MARKDOWN, st.text(max_size=200), st.lists(SNIPPETS, max_size=30).map("".join))
+ENDLESS = st.lists(st.text(alphabet="abcdefgh", min_size=6, max_size=12), min_size=40, max_size=60).map(" ".join)
 MARKUP = re.compile(r"[*`\[\]|]|~~|</?[a-z]+>|^#+ |https?://")
 
 
@@ -54,7 +55,7 @@ def test_plain_words_are_spoken_once_and_in_order(words: list[str], data: st.Dat
     assert " ".join(clauses([text])).split() == words
 
 
-@given(ANSWERS)
+@given(st.one_of(ANSWERS, ENDLESS))
 def test_clauses_are_bounded_and_sayable(text: str) -> None:
     for index, clause in enumerate(clauses([text])):
         assert 0 < len(clause) <= (100 if index < 2 else 200)

@@ -27,6 +27,15 @@ def test_first_clause_without_punctuation_ends_with_a_phrase() -> None:
     ]
 
 
+def test_tiny_first_sentence_is_spoken_at_once_and_the_next_clause_is_short_too() -> None:
+    assert clauses("Of course! Please check that your order works. I will wait.") == [
+        "Of course!",
+        "Please check that your order works.",
+        "I will wait.",
+    ]
+    assert clauses("OK, well, sure. Yes.") == ["OK, well, sure.", "Yes."]
+
+
 def test_first_clause_never_waits_for_an_eighth_word() -> None:
     assert Chunker().push("one two three four five six seven ") == ["one two three four five six seven"]
 
@@ -43,6 +52,10 @@ def test_word_is_held_until_white_space_shows_that_it_is_complete() -> None:
     chunker = Chunker()
     assert chunker.push("It costs about 3.") == []
     assert chunker.push("5 dollars. ") == ["It costs about 3.5 dollars."]
+
+
+def test_line_ends_a_clause_unless_it_is_tiny() -> None:
+    assert clauses("Well\nyes\nall of it\nand more of it") == ["Well yes all of it", "and more of it"]
 
 
 START = "This is the start. A second sentence of five words. "

@@ -26,6 +26,8 @@ DEFAULTS = SessionDefaults(
     instructions="Be brief.",
 )
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+SHOWN_SESSION = (".session.object", ".session.id", ".session.expires_at")
+"""The official session events hold the type a client sends; the one a server sends is tested by itself."""
 TOOL = {"type": "function", "name": "weather", "description": "", "parameters": {"type": "object", "properties": {}}}
 
 
@@ -85,7 +87,7 @@ def test_every_event_we_send_satisfies_the_official_types(media: bool, transcrip
         event = SERVER_EVENT.validate_json(frame)
         body = json.loads(frame)
         assert event.type == body["type"]
-        assert not list(unexpected(event)), frame
+        assert not [path for path in unexpected(event) if path not in SHOWN_SESSION], frame
         assert set(type(event).model_fields) >= set(body)
         seen.add(event.type)
     expected = {"response.done", "session.updated", "error", "conversation.item.input_audio_transcription.failed"}
@@ -93,15 +95,17 @@ def test_every_event_we_send_satisfies_the_official_types(media: bool, transcrip
     assert seen >= expected
 
 
-def test_a_session_carries_what_the_official_type_calls_a_session() -> None:
-    server = ServerSide(DEFAULTS)
-    created = rt.SessionCreatedEvent.model_validate_json(server.created()[0])
-    assert isinstance(created.session, rt.RealtimeSessionCreateResponse)
-    assert created.session.audio is not None
-    assert created.session.audio.output is not None
-    assert created.session.audio.output.voice == "joe"
-    captions = rt.SessionCreatedEvent.model_validate_json(ServerSide(DEFAULTS, transcription=True).created()[0])
-    assert captions.session.type == "transcription"
+@pytest.mark.parametrize(
+    ("transcription", "official"),
+    [(False, rt.RealtimeSessionCreateResponse), (True, rt.RealtimeTranscriptionSessionCreateResponse)],
+)
+def test_a_session_is_shown_as_the_official_session(transcription: bool, official: type[BaseModel]) -> None:
+    server = ServerSide(DEFAULTS, transcription=transcription)
+    shown = json.loads(server.created()[0])["session"]
+    session = official.model_validate_json(json.dumps(shown), strict=True)
+    assert not list(unexpected(session))
+    assert session.model_dump()["id"] == server.session_id
+    assert session.model_dump()["expires_at"] == DEFAULTS.expires_at
 
 
 @pytest.mark.parametrize(

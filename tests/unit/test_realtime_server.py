@@ -419,6 +419,7 @@ def test_mistakes_are_named(event: Any, code: str | None, param: str | None) -> 
 def test_nesting_and_images_are_refused_politely() -> None:
     server = ServerSide(DEFAULTS)
     assert refuse(server, "[" * 100_000)["code"] == "invalid_json"
+    assert "values" in refuse(server, '{"type": "x", "a": [' + "[]," * 200_000 + "0]}")["message"]
     deep = '{"a":' * 80 + "{}" + "}" * 80
     tool = f'{{"type": "function", "name": "f", "parameters": {deep}}}'
     assert "levels" in refuse(server, f'{{"type": "session.update", "session": {{"tools": [{tool}]}}}}')["message"]

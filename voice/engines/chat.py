@@ -42,9 +42,25 @@ class _Models(msgspec.Struct):
 class ChatClient:
     """Streams `/v1/chat/completions` of one server over connections that are kept and reused."""
 
-    def __init__(self, title: str, url: str, key: str, config: LlmConfig, *, proxies: bool = True) -> None:
-        """`title` names the engine in messages to clients; `url` may end in "/v1" or not."""
+    def __init__(
+        self,
+        title: str,
+        url: str,
+        key: str,
+        config: LlmConfig,
+        *,
+        remedy: str = "check that it runs and that llm.url points to it",
+        proxies: bool = True,
+    ) -> None:
+        """A client of the server at `url`, which may end in "/v1" or not.
+
+        Args:
+            title: names the engine in messages to clients.
+            remedy: what these say where the server cannot be reached.
+            proxies: whether to heed the environment's proxy settings.
+        """
         self.title = title
+        self._remedy = remedy
         self._config = config
         self._resources = AsyncExitStack()
         self.http = httpx.AsyncClient(
@@ -104,6 +120,8 @@ class ChatClient:
         loading_until = anyio.current_time() + self._config.connect_seconds
         fresh = True
         while True:
+            if self.http.is_closed:
+                raise self._unreachable()
             request = self.http.build_request("POST", "/v1/chat/completions", json=body)
             try:
                 with fail_after(deadline - anyio.current_time()):
@@ -171,10 +189,10 @@ class ChatClient:
             async for _ in chunks:
                 pass
 
-    def _unreachable(self, error: Exception) -> EngineError:
+    def _unreachable(self, error: Exception | None = None) -> EngineError:
         late = isinstance(error, httpx.TimeoutException | TimeoutError)
-        reason = "did not answer in time" if late else "refused the connection"
-        return EngineError(f"{self.title} {reason}; check that it runs and that llm.url points to it")
+        reason = "did not answer in time" if late else "cannot be reached"
+        return EngineError(f"{self.title} {reason}; {self._remedy}")
 
     def _silent(self, seconds: float) -> EngineError:
         return EngineError(f"{self.title} sent nothing for {seconds:g} s; it is overloaded or stuck, try again")

@@ -23,6 +23,7 @@ from voice.models import llm_model, machine
 log = logging.getLogger(__name__)
 
 TITLE = "the embedded language model"
+REMEDY = "it is restarting, try again in a moment"
 START_SECONDS = 120.0
 MOST_THREADS = 8
 """Unless the configuration says otherwise; small models gain nothing from more."""
@@ -47,11 +48,12 @@ class LlamaLlm:
 
     async def __aenter__(self) -> Self:
         """Start the process; raises EngineError where it cannot load the model, ModelError where that is missing."""
+        file = self._file()
         await self._tasks.__aenter__()
         try:
-            await self._tasks.start(self._keep_alive, self._file())
-        except BaseException as error:
-            await self._tasks.__aexit__(type(error), error, error.__traceback__)
+            await self._tasks.start(self._keep_alive, file)
+        except BaseException:
+            await self.__aexit__()
             raise
         return self
 
@@ -65,7 +67,7 @@ class LlamaLlm:
     ) -> AsyncIterator[AsyncIterator[LlmEvent]]:
         """See `Llm.stream`; the process serves callers in the order they come."""
         if self._client is None:
-            raise EngineError(f"{TITLE} is restarting; try again in a moment")
+            raise EngineError(f"{TITLE} is not there; {REMEDY}")
         demand = forced(prompt)
         bare, extra = demand or (prompt, {})
         async with (
@@ -126,7 +128,7 @@ class LlamaLlm:
         report = json.loads(line)
         if "url" not in report:
             raise EngineError(f"{TITLE} cannot load {file.name} ({report.get('error')}); fetch the model again")
-        return ChatClient(TITLE, report["url"], key, self._config, proxies=False)
+        return ChatClient(TITLE, report["url"], key, self._config, remedy=REMEDY, proxies=False)
 
     async def _warm_up(self, client: ChatClient) -> None:
         """Touch all weights, and put the instructions that calls begin with into the prompt cache."""

@@ -48,7 +48,7 @@ class PiperTts:
         self._setup = setup
         self._lane = setup.lane
         self._voice: PiperVoice
-        self.voices = (setup.config.tts.voice,)
+        self.voices: tuple[str, ...] = (setup.config.tts.voice,)
         self.rate = 0
 
     async def __aenter__(self) -> Self:

@@ -143,8 +143,12 @@ def _share(lengths: list[int], groups: list[Span]) -> list[Span]:
     edges = np.rint(np.cumsum([0, *lengths]) / max(sum(lengths), 1) * len(places)).astype(int)
     spans = []
     for first, last in pairwise(edges.tolist()):
-        sentence, start = places[min(first, len(places) - 1)]
-        end = max((index + 1 for number, index in places[first:last] if number == sentence), default=start)
+        if first == last:
+            sentence, start = places[first - 1] if first else (places[0][0], places[0][1] - 1)
+            spans.append(Span(sentence, start + 1, start + 1))
+            continue
+        sentence, start = places[first]
+        end = max(index + 1 for number, index in places[first:last] if number == sentence)
         spans.append(Span(sentence, start, end))
     return spans
 

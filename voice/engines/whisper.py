@@ -184,7 +184,7 @@ class WhisperAsr:
             text = self._tokens.decode(ids[first:last]).strip()
             if text:
                 sure = float(np.mean(aligned.text_token_probs[first:last]))
-                words.append(Word(text, offset + times[first], offset + times[last], round(sure, 3)))
+                words.append(Word(text, round(offset + times[first], 3), round(offset + times[last], 3), round(sure, 3)))
         return tuple(words)
 
 

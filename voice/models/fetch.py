@@ -194,7 +194,7 @@ def _attempt(client: httpx.Client, url: str, part: Path, held: int, label: str, 
         if total and total - done > free:
             raise FetchError(f"{label}: {total - done} bytes to come, but {part.parent} has room for {free}; free some")
         with progress.file(label, total, done) as advance, part.open("ab" if done else "wb") as file:
-            for block in response.iter_raw(BLOCK):
+            for block in response.iter_raw():
                 file.write(block)
                 advance(len(block))
 

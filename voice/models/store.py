@@ -93,11 +93,9 @@ class Store:
             ModelError: offline, no source gave the files, or the disk is full.
         """
         progress = progress or Unseen()
-        if self.present(name):
+        if name in self._own or self.present(name):
             return self.folder(name)
         entry = self.entry(name)
-        if name in self._own:
-            return self.folder(name)
         if self._offline:
             raise ModelError(f"model {name} is missing and models.offline = true; {self._by_hand(entry)}")
         try:

@@ -154,6 +154,7 @@ class Respond(Struct, frozen=True, kw_only=True):
     max_output_tokens: Tokens | None = None
     voice: str | None = None
     format: Format | None = None
+    speed: float | None = None
 
 
 Request = (

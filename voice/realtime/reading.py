@@ -15,12 +15,15 @@ from voice.realtime.settings import SessionDefaults, modality, read_format, read
 from voice.realtime.shapes import InputItem, ParamsShape, ReferenceShape
 
 MAX_DEPTH = 64
+MAX_VALUES = 200_000
 _AT = re.compile(r"^(?P<reason>.*?)(?: - at `(?:key in )?\$\.?(?P<path>.*)`)?$", re.DOTALL)
 _MISSING = re.compile(r"missing required field `(.*)`")
 
 
 def parse(frame: str) -> dict[str, Any]:
     """The JSON object in a frame. Raises Refused."""
+    if frame.count(",") + frame.count("[") + frame.count("{") > MAX_VALUES:
+        raise Refused("invalid_event", None, f"the frame has more than {MAX_VALUES} values; split it")
     try:
         event = msgspec.json.decode(frame)
     except (ValueError, RecursionError) as error:  # UnicodeEncodeError is a ValueError
@@ -131,6 +134,7 @@ def read_respond(event: ResponseCreate, defaults: SessionDefaults) -> Respond:
         max_output_tokens=given.max_output_tokens or None,
         voice=read_voice(voice, defaults, "response.audio.output.voice") if voice else None,
         format=read_format(form, "response.audio.output.format") if form else None,
+        speed=(output.speed or None) if output else None,
     )
 
 

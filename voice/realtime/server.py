@@ -169,7 +169,7 @@ class ServerSide:
 
     def transcription_failed(self, item_id: str, message: str) -> Frames:
         """The caller's words could not be found out."""
-        error = ev.ErrorShape(type="server_error", code="transcription_failed", message=message)
+        error = ev.FaultShape(type="server_error", code="transcription_failed", message=message)
         return [encode(ev.TranscriptionFailed(item_id=item_id, error=error))]
 
     # Items --------------------------------------------------------------------------------------------------

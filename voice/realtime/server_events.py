@@ -27,13 +27,18 @@ class Updated(ServerEvent, tag="session.updated", frozen=True):
     session: SessionShape
 
 
-class ErrorShape(Shape, kw_only=True):
-    """What went wrong; `event_id` is the client event's."""
+class FaultShape(Shape, kw_only=True):
+    """What went wrong."""
 
     type: str
     code: str | None = None
     message: str
     param: str | None = None
+
+
+class ErrorShape(FaultShape, kw_only=True):
+    """What went wrong, and which client event (its `event_id`) asked for it."""
+
     event_id: str | None = None
 
 
@@ -144,7 +149,7 @@ class TranscriptionFailed(ServerEvent, tag=f"{_TRANSCRIPTION}.failed", frozen=Tr
 
     item_id: str
     content_index: int = 0
-    error: ErrorShape
+    error: FaultShape
 
 
 # Responses --------------------------------------------------------------------------------------------------

@@ -249,7 +249,7 @@ def show_session(session: Session, session_id: str, expires_at: int) -> SessionS
             format=show_format(session.input_format),
             transcription=_show_transcription(session.transcription),
             noise_reduction=session.noise_reduction,
-            turn_detection=_show_detection(session.turn_detection),
+            turn_detection=_show_detection(session.turn_detection, answers=session.kind == "realtime"),
         )
     )
     shown = SessionShape(
@@ -276,19 +276,21 @@ def _show_transcription(given: Transcription | None) -> TranscriptionShape | Non
     return TranscriptionShape(model=given.model, language=given.language, prompt=given.prompt)
 
 
-def _show_detection(given: TurnDetection | None) -> TurnDetectionShape | None:
+def _show_detection(given: TurnDetection | None, answers: bool) -> TurnDetectionShape | None:
     if given is None:
         return None
-    shown = TurnDetectionShape(
-        type=given.type, create_response=given.create_response, interrupt_response=given.interrupt_response
-    )
+    shown = TurnDetectionShape(type=given.type)
     if given.type == "semantic_vad":
         shown.eagerness = given.eagerness
-        return shown
-    shown.threshold = given.threshold
-    shown.prefix_padding_ms = given.prefix_padding_ms
-    shown.silence_duration_ms = given.silence_duration_ms
-    shown.idle_timeout_ms = given.idle_timeout_ms
+    else:
+        shown.threshold = given.threshold
+        shown.prefix_padding_ms = given.prefix_padding_ms
+        shown.silence_duration_ms = given.silence_duration_ms
+    if answers:
+        shown.create_response = given.create_response
+        shown.interrupt_response = given.interrupt_response
+        if given.type == "server_vad":
+            shown.idle_timeout_ms = given.idle_timeout_ms
     return shown
 
 

@@ -122,6 +122,7 @@ class ToolShape(Shape):
     name: Name
     description: Text | UnsetType | None = UNSET
     parameters: dict[str, Any] | UnsetType | None = UNSET
+    strict: bool | UnsetType | None = UNSET
 
 
 class ToolChoiceShape(Shape):
@@ -283,7 +284,7 @@ class ParamsShape(Shape):
     tools: Tools | UnsetType | None = UNSET
     tool_choice: ToolChoice | UnsetType | None = UNSET
     max_output_tokens: Tokens | UnsetType | None = UNSET
-    audio: ResponseAudioShape | UnsetType | None = UNSET
+    audio: AudioShape | UnsetType | None = UNSET
 
     prompt: Any = UNSET
     reasoning: Any = UNSET
