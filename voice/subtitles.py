@@ -28,7 +28,7 @@ class Cue:
 
 def cues(words: "Iterable[Word]") -> list[Cue]:
     """Group words into subtitles: a sentence each, cut where it is too long, too slow or interrupted."""
-    groups: "list[list[Word]]" = []
+    groups: list[list[Word]] = []
     for word in words:
         if groups and _fits(groups[-1], word):
             groups[-1].append(word)

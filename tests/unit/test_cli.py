@@ -186,7 +186,7 @@ def test_cues_keep_every_word_in_time(parts: list[tuple[str, float, float]]) -> 
     now, said = 0.0, []
     for text, gap, length in parts:
         said.append(Word(text, now + gap, now + gap + length))
-        now += gap + length
+        now = said[-1].end
     made = cues(said)
     assert " ".join(cue.text for cue in made) == " ".join(word.text for word in said)
     assert all(cue.end - cue.start <= CUE_SECONDS for cue in made)

@@ -1,0 +1,1 @@
+"""Simulated callers, and what they measure from outside."""

@@ -1,0 +1,165 @@
+"""`python -m loadtest.bench`: what one caller experiences with the default configuration, over recorded human speech.
+
+Starts a server of its own on a free port, says each clip to it in real time, and measures from outside: the end of
+the caller's speech to the first audible sample, words right, answers to non-speech. Writes a table and a picture.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import httpx
+import jiwer
+import numpy as np
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from whisper_normalizer.english import EnglishTextNormalizer
+
+from loadtest.caller import Call, speak
+from streams.audio import read
+
+PATIENCE = 6.0
+QUIET_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One clip's result; times in seconds."""
+
+    id: str
+    waited: float | None
+    reported: float | None
+    cut_off: bool
+    transcript: str
+    reference: str
+
+
+@contextmanager
+def server(*settings: str) -> Iterator[str]:
+    """A server process of our own; yields its ws:// address."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "voice", "serve", "--port", str(port)]
+    for setting in settings:
+        command += ["--set", setting]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        try:
+            wait_until_ready(f"http://127.0.0.1:{port}/readyz", process)
+            yield f"ws://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def wait_until_ready(url: str, process: "subprocess.Popen[bytes]", patience: float = 120.0) -> None:
+    """Return when the server answers. Raises RuntimeError when it ends, or does not answer in time."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(url).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise RuntimeError(f"the server did not become ready within {patience:g} s; run `rejoinder serve` to see why")
+
+
+def clips(manifest: Path, kinds: set[str], most: int) -> list[dict[str, Any]]:
+    """Entries of those kinds, at most so many, spread evenly over the manifest."""
+    entries = [json.loads(line) for line in manifest.read_text().splitlines()]
+    fit = [entry for entry in entries if entry["kind"] in kinds and _usable(entry)]
+    picked = np.unique(np.linspace(0, len(fit) - 1, min(most, len(fit))).round().astype(int))
+    return [fit[n] for n in picked]
+
+
+def _usable(entry: dict[str, Any]) -> bool:
+    if entry["kind"] != "speech":
+        return True
+    agrees = entry.get("check", {}).get("align_agrees_with_vad", False)
+    return bool(entry["language"] == "en" and agrees and 1.5 <= entry["seconds"] <= 15)
+
+
+def say(url: str, folder: Path, entry: dict[str, Any]) -> Row:
+    """Say one clip of speech."""
+    call: Call = anyio.run(speak, url, read(folder / entry["file"]), entry["check"]["vad_offset"], PATIENCE)
+    reported = call.reported[-1] if call.reported else None
+    return Row(entry["id"], call.waited, reported, call.cut_off, call.transcript, entry["transcript"])
+
+
+def answers_to_noise(url: str, folder: Path, entry: dict[str, Any]) -> int:
+    """Play a clip without speech; how many answers it got."""
+    sound = read(folder / entry["file"])
+    call: Call = anyio.run(speak, url, sound, sound.seconds, max(1.0, QUIET_SECONDS - sound.seconds))
+    return len(call.created)
+
+
+def show(rows: list[Row], noise: dict[str, int]) -> Table:
+    """The figures as a table."""
+    normal = EnglishTextNormalizer()
+    waits = np.array([row.waited for row in rows if row.waited is not None])
+    gaps = np.array([abs(row.waited - row.reported) for row in rows if row.waited and row.reported and not row.cut_off])
+    wer = jiwer.wer([normal(row.reference) for row in rows], [normal(row.transcript) for row in rows])
+    table = Table("figure", "value", box=None, pad_edge=False)
+    figures = {
+        "clips said": f"{len(rows)}",
+        "answered": f"{len(waits)}",
+        "end of speech -> first audible sample, p50 / p95": _quantiles(waits),
+        "answer begun before the caller had finished": f"{sum(row.cut_off for row in rows)}",
+        "word error rate of the finals": f"{100 * wer:.1f} %",
+        "server's own figure against this stopwatch, p50 / p95": _quantiles(gaps),
+        "clips without speech: played / answered": f"{len(noise)} / {sum(count > 0 for count in noise.values())}",
+    }
+    for name, value in figures.items():
+        table.add_row(name, value)
+    return table
+
+
+def _quantiles(values: np.ndarray) -> str:
+    if not len(values):
+        return "-"
+    return f"{1000 * np.quantile(values, 0.5):.0f} / {1000 * np.quantile(values, 0.95):.0f} ms"
+
+
+def main(
+    speech: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")] = Path("../shared/data/speech"),
+    most: Annotated[int, typer.Option(help="Clips of speech.")] = 40,
+    most_noise: Annotated[int, typer.Option(help="Clips without speech.")] = 12,
+    output: Annotated[Path | None, typer.Option("-o", help="Write the single results there, as JSON.")] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Setting for the server.")] = None,
+) -> None:
+    """Measure what one caller experiences."""
+    console = Console()
+    if not (speech / "manifest.jsonl").is_file():
+        speech = Path(__file__).parent.parent / "tests" / "data"
+    manifest = speech / "manifest.jsonl"
+    spoken = clips(manifest, {"speech"}, most)
+    silent = clips(manifest, {"noise", "music", "silence", "tone"}, most_noise)
+    with server(*(sets or [])) as url:
+        rows = [say(url, speech, entry) for entry in track(spoken, "speaking", console=console)]
+        noise = {
+            entry["id"]: answers_to_noise(url, speech, entry)
+            for entry in track(silent, "making noise", console=console)
+        }
+    console.print(show(rows, noise))
+    for row in rows:
+        if row.waited is None:
+            console.print(f"not answered: {row.id}")
+    for name, count in noise.items():
+        if count:
+            console.print(f"answered {count} times: {name}")
+    if output:
+        output.write_text(json.dumps({"speech": [asdict(row) for row in rows], "noise": noise}, indent=1))
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    typer.run(main)

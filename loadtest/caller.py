@@ -1,0 +1,107 @@
+"""One simulated caller: speaks a recording in real time over the WebSocket and takes the times of what comes back."""
+
+from dataclasses import dataclass, field
+
+import anyio
+import numpy as np
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from streams.audio import Audio, resample, silence
+from voice.realtime import server_events as ev
+from voice.realtime.client import ClientSide
+from voice.realtime.conversation import Conversation
+
+RATE = 24_000
+FRAME = RATE // 50
+AUDIBLE = 100
+"""Of 32768, about -50 dBFS: what is softer is not heard on a call."""
+
+
+@dataclass
+class Call:
+    """What one caller experienced; times in seconds of the event loop.
+
+    Attributes:
+        spoken: when the caller's last speech sample was sent.
+        audible: when each audible piece of an answer arrived.
+        created: when each response began.
+        reported: the server's own voice-to-voice figures, in seconds.
+    """
+
+    spoken: float = 0.0
+    audible: list[float] = field(default_factory=list)
+    created: list[float] = field(default_factory=list)
+    reported: list[float] = field(default_factory=list)
+    seen: Conversation = field(default_factory=Conversation)
+
+    @property
+    def waited(self) -> float | None:
+        """Seconds from the end of speech to the first audible sample after it; None without an answer."""
+        return next((at - self.spoken for at in self.audible if at > self.spoken), None)
+
+    @property
+    def cut_off(self) -> bool:
+        """An answer began before the caller had finished."""
+        return any(at < self.spoken for at in self.created)
+
+    @property
+    def transcript(self) -> str:
+        """All that was heard of the caller."""
+        return " ".join(said.transcript or "" for said in self.seen.utterances.values()).strip()
+
+
+async def speak(url: str, clip: Audio, offset: float, patience: float) -> Call:
+    """Call, say the clip, and wait for the first audible sample of an answer.
+
+    Args:
+        url: ws://host:port
+        clip: what to say.
+        offset: seconds into the clip at which the speech ends.
+        patience: seconds of silence sent after the clip before giving up.
+    """
+    call, client = Call(), ClientSide()
+    address = f"{url}/v1/realtime?model=rejoinder&extensions=1"
+    async with connect(address, max_size=None) as socket, anyio.create_task_group() as tasks:
+        await socket.send(client.update(audio={"input": {"transcription": {"model": "rejoinder"}}}))
+        tasks.start_soon(_listen, socket, client, call)
+        await _say(socket, client, call, clip, offset, patience)
+        tasks.cancel_scope.cancel()
+    return call
+
+
+async def _say(
+    socket: ClientConnection, client: ClientSide, call: Call, clip: Audio, offset: float, patience: float
+) -> None:
+    sound = np.concatenate([resample(clip, RATE).samples, silence(patience, RATE).samples])
+    begun = anyio.current_time()
+    for first in range(0, len(sound), FRAME):
+        await anyio.sleep_until(begun + (first + FRAME) / RATE)
+        await socket.send(client.append(sound[first : first + FRAME]))
+        if not call.spoken and first + FRAME >= offset * RATE:
+            call.spoken = anyio.current_time()
+        if first / RATE > clip.seconds and call.waited is not None and call.reported:
+            return
+
+
+async def _listen(socket: ClientConnection, client: ClientSide, call: Call) -> None:
+    try:
+        async for frame in socket:
+            event, now = client.receive(frame), anyio.current_time()
+            call.seen.apply(event)
+            match event:
+                case ev.ResponseCreated():
+                    call.created.append(now)
+                case ev.AudioDelta() if np.abs(client_samples(client, event)).max(initial=0) > AUDIBLE:
+                    call.audible.append(now)
+                case ev.Timeline():
+                    call.reported.append(event.timeline["marks_ms"]["voice_to_voice"] / 1000)
+                case _:
+                    pass
+    except ConnectionClosed:
+        return
+
+
+def client_samples(client: ClientSide, event: ev.AudioDelta) -> np.ndarray:
+    """The sound of an audio event."""
+    return client.input_format.decode(event.delta)
