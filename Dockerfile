@@ -31,7 +31,7 @@ RUN useradd --create-home --uid 10001 rejoinder \
 COPY --from=build /opt/rejoinder /opt/rejoinder
 COPY configs /etc/rejoinder
 ENV PATH=/opt/rejoinder/bin:$PATH \
-    LD_LIBRARY_PATH=/opt/rejoinder/lib/python${PYTHON}/site-packages/nvidia/cublas/lib:/opt/rejoinder/lib/python${PYTHON}/site-packages/nvidia/cudnn/lib \
+    LD_LIBRARY_PATH=/opt/rejoinder/lib/python${PYTHON}/site-packages/nvidia/cublas/lib \
     PYTHONUNBUFFERED=1 \
     REJOINDER__SERVER__HOST=0.0.0.0 \
     REJOINDER__MODELS__DIR=/models

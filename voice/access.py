@@ -36,8 +36,9 @@ def check(auth: AuthConfig, host: str, headers: Mapping[str, str], subprotocols:
     """Let a request pass, or not.
 
     A page of any site could call a server on its visitor's machine. So the origin of a page must be a configured one,
-    or the server's own; and where no key is needed, the server must have been called by a name that only this machine
-    answers to, which no site can give itself (DNS rebinding).
+    or the server's own; and where no key is needed, the server must have been called by a name that no site can give
+    itself (DNS rebinding): an address, "localhost", or the name it is bound to. A browser leaves the origin out when
+    a page reads from where it came from, so a server on loopback looks at the name in every request.
 
     Args:
         host: what the server is bound to.
@@ -45,21 +46,42 @@ def check(auth: AuthConfig, host: str, headers: Mapping[str, str], subprotocols:
         subprotocols: that a WebSocket client offers.
 
     Raises:
-        Denied: 401 without a valid key, 403 for a page of a foreign origin.
+        Denied: 401 without a valid key, 403 for a page of a foreign origin or a call by a foreign name.
     """
     locked = keys_required(auth, host)
-    origin = headers.get("origin")
-    if origin and not {origin, "*"} & set(auth.origins):
-        called = urlsplit(f"//{headers.get('host', '')}")
-        own = urlsplit(origin).netloc == called.netloc and (locked or _local(called.hostname or "", host))
-        if not own:
+    origin, called = headers.get("origin"), headers.get("host", "")
+    if not {origin, "*"} & set(auth.origins):
+        if origin and _place(origin) != _place(f"//{called}"):
             raise Denied(403, f"pages of {origin!r} may not connect; add the origin to auth.origins")
+        if not locked and (origin or is_loopback(host)) and not _trusted(called, host, auth.origins):
+            raise Denied(403, f"this server is not called {called!r}; add http://{called} to auth.origins if it is")
     if locked and not _known(_key(headers, subprotocols), auth.keys):
         raise Denied(401, "a valid key is required; send it as 'Authorization: Bearer KEY'")
 
 
-def _local(name: str, host: str) -> bool:
-    return is_loopback(name) or name == host
+def _place(url: str) -> tuple[str, str] | None:
+    """Host and port of a URL, and the host alone; None where there is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return None
+    return (parts.netloc, parts.hostname) if parts.hostname else None
+
+
+def _trusted(called: str, host: str, origins: Iterable[str]) -> bool:
+    """Whether no foreign site can have given the server the name it was called by."""
+    place = _place(f"//{called}")
+    if place is None:
+        return not called
+    return _is_address(place[1]) or place[1] in ("localhost", host) or place in map(_place, origins)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _key(headers: Mapping[str, str], subprotocols: Iterable[str]) -> str:

@@ -3,12 +3,15 @@
 import logging
 import socket
 import time
+from collections.abc import Mapping
+from http import HTTPStatus
 
 import anyio
 import uvicorn
-from fastapi import FastAPI, WebSocket
+from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse, Response
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import voice
@@ -19,7 +22,7 @@ from streams.tap import Tap
 from streams.websocket import WebSocketLink, WebSocketProtocol, bound_sending
 from voice.access import Denied, check, keys_required
 from voice.answering import Engines
-from voice.config import Config
+from voice.config import Config, ServerConfig
 from voice.models import REGISTRY, Store, needed
 from voice.realtime.server import ServerSide
 from voice.realtime.settings import SessionDefaults
@@ -134,6 +137,17 @@ def create_app(gateway: Gateway, metrics: Prometheus) -> FastAPI:
     async def realtime(websocket: WebSocket) -> None:
         await _converse(gateway, websocket)
 
+    @app.websocket("/{path:path}")
+    async def nowhere(websocket: WebSocket, path: str) -> None:
+        refusal = _error(f"/{path} takes no WebSocket; conversations are at /v1/realtime", 404, "not_found")
+        await websocket.send_denial_response(refusal)
+
+    @app.exception_handler(HTTPException)
+    async def refuse(request: Request, refused: HTTPException) -> JSONResponse:
+        status = HTTPStatus(refused.status_code)
+        message = f"{request.method} {request.url.path}: {refused.detail}; /docs lists what there is"
+        return _error(message, status, status.phrase.lower().replace(" ", "_"), refused.headers)
+
     return app
 
 
@@ -169,16 +183,32 @@ async def _converse(gateway: Gateway, websocket: WebSocket) -> None:
         gateway.sessions.discard(session)
 
 
-def _error(message: str, status: int, code: str) -> JSONResponse:
+def _error(message: str, status: int, code: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """An error as OpenAI's HTTP API shapes it."""
     error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
-    return JSONResponse({"error": error}, status)
+    return JSONResponse({"error": error}, status, headers)
 
 
-class _Server(uvicorn.Server):
-    """Lets answers end before it closes connections."""
+class Server(uvicorn.Server):
+    """Serves a gateway: `await serve([listener])`, until a signal comes or `should_exit` is set.
 
-    gateway: Gateway
+    Lets answers end before it closes connections.
+    """
+
+    def __init__(self, gateway: Gateway, metrics: Prometheus) -> None:
+        self.gateway = gateway
+        config = gateway.config
+        settings = uvicorn.Config(
+            create_app(gateway, metrics),
+            ws=WebSocketProtocol,
+            ws_max_size=config.limits.message_bytes,
+            ws_max_queue=4,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            timeout_graceful_shutdown=round(config.limits.drain_seconds),
+        )
+        super().__init__(settings)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self.gateway.drain()
@@ -194,34 +224,29 @@ async def run(config: Config) -> None:
     """
     metrics = Prometheus()
     async with open_engines(config, Store(config.models), metrics) as engines:
-        gateway = Gateway(config, engines, metrics)
-        settings = uvicorn.Config(
-            create_app(gateway, metrics),
-            host=config.server.host,
-            port=config.server.port,
-            ws=WebSocketProtocol,
-            ws_max_size=config.limits.message_bytes,
-            ws_max_queue=4,
-            log_level=config.logging.level,
-            access_log=False,
-            timeout_graceful_shutdown=round(config.limits.drain_seconds),
-        )
-        listener = socket.create_server((config.server.host, config.server.port), backlog=128)
-        bound_sending(listener)
-        server = _Server(settings)
-        server.gateway = gateway
-        _announce(config, listener.getsockname()[1])
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(watch_loop, metrics)
-            await server.serve([listener])
-            tasks.cancel_scope.cancel()
+        server = Server(Gateway(config, engines, metrics), metrics)
+        with listen(config.server) as listener:
+            _announce(config, listener.getsockname()[1])
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch_loop, metrics)
+                await server.serve([listener])
+                tasks.cancel_scope.cancel()
+
+
+def listen(config: ServerConfig) -> socket.socket:
+    """The socket callers connect to. Raises OSError where the address cannot be bound."""
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listener = socket.create_server((config.host, config.port), family=family, backlog=128)
+    bound_sending(listener)
+    return listener
 
 
 def _announce(config: Config, port: int) -> None:
     """Say where to click, what answers, and what to expect of it."""
     host = config.server.host
-    print(f"Rejoinder {voice.__version__} listens on http://{host}:{port}")
-    print(f"  realtime  ws://{host}:{port}/v1/realtime   metrics  http://{host}:{port}/metrics")
+    place = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    print(f"Rejoinder {voice.__version__} listens on http://{place}")
+    print(f"  realtime  ws://{place}/v1/realtime   metrics  http://{place}/metrics")
     for name in needed(config):
         print(f"  {REGISTRY[name].kind:9} {name}: {REGISTRY[name].about}")
     if config.llm.url:

@@ -192,7 +192,8 @@ def transcribe(
 
 async def _transcribe_all(files: list[Path], kind: Format, output: Path | None, config: Config, store: Store) -> None:
     from streams.lane import Lane
-    from voice.files import open_engine, transcribe
+    from voice.files import transcribe
+    from voice.service import open_engine
 
     async with (
         Lane("asr", config.asr.lanes, waiting=1) as lane,
@@ -216,6 +217,7 @@ async def _transcribe_all(files: list[Path], kind: Format, output: Path | None, 
 def say(
     text: Annotated[str, typer.Argument(help='What to speak; "-" reads it from standard input.')],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .wav, .flac or .ogg.")],
+    rate: Annotated[int | None, typer.Option(help="Samples a second; the voice's own if not given.", min=8000)] = None,
     file: ConfigOption = None,
     sets: SetOption = None,
 ) -> None:
@@ -226,19 +228,21 @@ def say(
     store = Store(config.models)
     _fetch(store, [name for name in needed(config) if name == config.tts.voice])
     spoken = sys.stdin.read() if text == "-" else text
-    _run(lambda: _say(spoken, output, config, store))
+    _run(lambda: _say(spoken, output, rate, config, store))
 
 
-async def _say(text: str, output: Path, config: Config, store: Store) -> None:
-    from streams.audio import write
+async def _say(text: str, output: Path, rate: int | None, config: Config, store: Store) -> None:
+    from streams.audio import resample, write
     from streams.lane import Lane
-    from voice.files import open_engine, say
+    from voice.files import say
+    from voice.service import open_engine
 
     async with Lane("tts", config.tts.lanes, waiting=1) as lane, open_engine("tts", config, store, lane) as tts:
         with _progress() as bars:
             task = bars.add_task("speaking", total=len(text))
             audio = await say(text, tts, config, advance=partial(bars.advance, task))
-    _written(output, lambda place: write(place, audio, SOUND_FILES[output.suffix.lower()]))
+    sound = resample(audio, rate or audio.rate)
+    _written(output, lambda place: write(place, sound, SOUND_FILES[output.suffix.lower()]))
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

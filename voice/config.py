@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta, Struct, field, field
+from msgspec import Meta, Struct, field
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -143,8 +143,8 @@ class LoggingConfig(Part, frozen=True):
 
 
 VENDORS_MODELS = (
-    "rejoinder gpt-realtime gpt-realtime-mini gpt-4o-realtime-preview gpt-4o-mini-realtime-preview gpt-realtime-whisper "
-    "gpt-4o-transcribe gpt-4o-mini-transcribe whisper-1 tts-1 tts-1-hd gpt-4o-mini-tts"
+    "rejoinder gpt-realtime gpt-realtime-mini gpt-4o-realtime-preview gpt-4o-mini-realtime-preview "
+    "gpt-realtime-whisper gpt-4o-transcribe gpt-4o-mini-transcribe whisper-1 tts-1 tts-1-hd gpt-4o-mini-tts"
 )
 VENDORS_VOICES = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse"
 

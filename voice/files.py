@@ -1,16 +1,12 @@
 """Whole files instead of calls: a recording to words, a text to sound."""
 
 from collections.abc import Callable
-from typing import Any
 
 from streams.audio import Audio, join, resample
-from streams.lane import Lane
-from streams.tap import SILENT, Tap
 from voice.chunker import Chunker
 from voice.config import Config, VadConfig
-from voice.engines import Asr, EngineError, Setup, Tts, Vad, find
+from voice.engines import Asr, EngineError, Tts, Vad
 from voice.events import Priority, Word
-from voice.models import Store
 
 RATE = 16_000
 FRAME = 512
@@ -22,16 +18,6 @@ JOINED = 1.0
 MARGIN = 0.3
 """Seconds kept before and after speech."""
 SESSION = "files"
-
-
-def open_engine(slot: str, config: Config, store: Store, lane: Lane, tap: Tap = SILENT) -> Any:
-    """Build the engine that a slot ("vad", "asr", "llm", "tts") is configured to use; enter it to load it.
-
-    Raises:
-        EngineError: no such engine.
-        ModelError: its model is not in the store.
-    """
-    return find(slot, getattr(config, slot).engine)(Setup(config=config, model=store.folder, lane=lane, tap=tap))
 
 
 def passages(probabilities: list[float], config: VadConfig) -> list[tuple[int, int]]:

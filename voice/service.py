@@ -2,9 +2,10 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from streams.lane import Lane
-from streams.tap import Tap
+from streams.tap import SILENT, Tap
 from voice.answering import Engines
 from voice.config import Config
 from voice.engines import Setup, find
@@ -13,6 +14,16 @@ from voice.models import Store
 
 WAITING = 256
 """Calls that may wait on one lane: several for each of the callers a machine can hold."""
+
+
+def open_engine(slot: str, config: Config, store: Store, lane: Lane, tap: Tap = SILENT) -> Any:
+    """Build the engine that a slot ("vad", "asr", "llm", "tts") is configured to use; enter it to load it.
+
+    Raises:
+        EngineError: no such engine.
+        ModelError: its model is not in the store.
+    """
+    return find(slot, getattr(config, slot).engine)(Setup(config=config, model=store.folder, lane=lane, tap=tap))
 
 
 @asynccontextmanager
@@ -24,12 +35,11 @@ async def open_engines(config: Config, store: Store, tap: Tap) -> AsyncIterator[
         ModelError: a model's files are not in the store.
     """
     threads = {"vad": 1, "asr": config.asr.lanes, "llm": 1, "tts": config.tts.lanes}
-    async with AsyncExitStack() as stack:
+    async with AsyncExitStack() as opened, AsyncExitStack() as lanes:  # no engine goes while a call runs on it
         found = {}
         for slot, count in threads.items():
-            lane = await stack.enter_async_context(Lane(slot, count, WAITING, tap))
-            engine = find(slot, getattr(config, slot).engine)
-            found[slot] = await stack.enter_async_context(engine(Setup(config, store.folder, lane, tap)))
+            lane = await lanes.enter_async_context(Lane(slot, count, WAITING, tap))
+            found[slot] = await opened.enter_async_context(open_engine(slot, config, store, lane, tap))
         yield Engines(
             found["vad"], MeteredAsr(found["asr"], tap), MeteredLlm(found["llm"], tap), MeteredTts(found["tts"], tap)
         )

@@ -20,7 +20,7 @@ from voice.history import Item, Items
 from voice.listening import RATE, Heard, Listening
 from voice.realtime import client_events as client
 from voice.realtime.refused import Invalid
-from voice.realtime.server import ServerSide
+from voice.realtime.server import INVALID, ServerSide
 from voice.realtime.shapes import new_id
 from voice.timeline import Timeline
 
@@ -142,8 +142,11 @@ class Session:
             case client.OutputClear():
                 self._refuse("output_audio_buffer.clear is for WebRTC; send response.cancel", "invalid_event")
             case client.AddItem():
-                item = await self._written(event.new)
-                self._happened(commands.Insert(item, event.previous_item_id))
+                if len(self._state.items) >= self._config.limits.items:
+                    message = f"the conversation holds {len(self._state.items)} items; delete some first"
+                    self._refuse(message, "conversation_full")
+                else:
+                    self._happened(commands.Insert(await self._written(event.new), event.previous_item_id))
             case client.ItemRetrieve():
                 self._retrieve(event.item_id)
             case client.ItemDelete():
@@ -353,7 +356,7 @@ class Session:
         self._outbox.tell(self._protocol.transcription_completed(item_id, text, seconds))
 
     def _refuse(self, message: str, code: str, param: str | None = None) -> None:
-        self._outbox.tell(self._protocol.error(message, code=code, param=param, event_id=self._cause))
+        self._outbox.tell(self._protocol.error(message, type=INVALID, code=code, param=param, event_id=self._cause))
 
     async def _write(self) -> None:
         while True:

@@ -54,5 +54,5 @@ def terms(session: Session, asked: Respond | None) -> Terms:
         max_output_tokens=asked.max_output_tokens or session.max_output_tokens,
         voice=asked.voice or session.voice,
         format=asked.format or session.output_format,
-        speed=session.speed,
+        speed=asked.speed or session.speed,
     )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from voice.config import Config
-from voice.settings import ConfigError, check, dotted, flat, load, render
+from voice.settings import ConfigError, check, load, render
 
 ROOT = Path(__file__).resolve().parents[2]
 Written = Callable[[str], Path]

@@ -1,8 +1,9 @@
 """Answers from an SGLang server (HTTP API of SGLang 0.5), each under a request id of ours that can be aborted."""
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from typing import Self
 
 import anyio
@@ -10,6 +11,7 @@ import httpx
 
 from voice.engines import Setup
 from voice.engines.chat import RemoteModel
+from voice.engines.chat_wire import nested
 from voice.engines.written_calls import with_written_calls
 from voice.events import LlmEvent, Priority, Prompt, Usage
 
@@ -53,6 +55,7 @@ class SglangLlm:
         prefix, hence the fixed length of `request`.
         """
         extra = {"rid": request, "priority": _rank(priority), "return_spec_tokens_details": True}
+        strict = replace(prompt, tools=tuple(_strict(tool) for tool in prompt.tools))
         ended = False
 
         async def watched(events: AsyncIterator[LlmEvent]) -> AsyncGenerator[LlmEvent, None]:
@@ -63,7 +66,7 @@ class SglangLlm:
 
         try:
             async with (
-                self._remote.stream(prompt, extra) as events,
+                self._remote.stream(strict, extra) as events,
                 aclosing(with_written_calls(events, prompt, must=False)) as called,
                 aclosing(watched(called)) as seen,
             ):
@@ -78,6 +81,12 @@ class SglangLlm:
                 await self._remote.client.http.post("/abort_request", json={"rid": request})
         except (httpx.HTTPError, TimeoutError):
             log.debug("an abort did not reach the server", exc_info=True)
+
+
+def _strict(tool: Mapping[str, object]) -> dict[str, object]:
+    """The tool with its parameters enforced, which SGLang does with `--tool-call-parser` only where asked to."""
+    function = nested(tool)["function"]
+    return {"type": "function", "function": {"strict": True, **function} if isinstance(function, Mapping) else function}
 
 
 def _rank(priority: Priority) -> int:

@@ -1,0 +1,3 @@
+"""Fixtures of tests that talk to the whole server."""
+
+from tests.live import live as live
