@@ -32,7 +32,7 @@ DATA = Path(__file__).parent / "data"
 CONFIG = Config(
     server=ServerConfig(port=0),
     models=ModelsConfig(dir=os.environ.get("REJOINDER__MODELS__DIR", "")),
-    llm=LlmConfig(model="smollm2-135m", temperature=0, max_tokens=60),
+    llm=LlmConfig(model="smollm2-135m", temperature=0, max_tokens=24),
 )
 PATIENCE = 60
 """Seconds after which a test that waits has failed."""

@@ -38,7 +38,6 @@ FENCES = {
     "onnxruntime": ("voice.engines",),
     "piper": ("voice.engines",),
     "xllamacpp": ("voice.engines",),
-    "webrtcvad": ("voice.engines",),
     "httpx": ("voice.engines", "voice.models"),
     "prometheus_client": ("streams.metrics",),
     "rich": ("voice.cli", "voice.models", "voice.__main__"),

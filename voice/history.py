@@ -43,6 +43,9 @@ class UnknownItem(KeyError):
 
 Items = tuple[Item, ...]
 
+OPENING = "Hello."
+"""What the model answers when it is to speak first: chat templates want a user's message."""
+
 
 def find(items: Items, item_id: str) -> Item:
     """The item of that id. Raises UnknownItem."""
@@ -128,7 +131,8 @@ def prompt(
     while len(kept) > 1 and kept[-1].role == "tool":  # an output without its call confuses every template
         kept.pop()
     system = (Message("system", instructions),) if instructions else ()
-    return Prompt((*system, *reversed(kept)), tools, tool_choice, max_tokens, temperature)
+    said = tuple(reversed(kept)) or (Message("user", OPENING),)
+    return Prompt((*system, *said), tools, tool_choice, max_tokens, temperature)
 
 
 def _tokens(text: str) -> int:

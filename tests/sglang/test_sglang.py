@@ -17,10 +17,9 @@ from voice.engines.sglang import SglangLlm
 from voice.events import LlmEvent, Message, Priority, Prompt, TextDelta, ToolCall, Usage
 
 URL = os.environ.get("REJOINDER_TEST_SGLANG_URL", "")
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.skipif(not URL, reason="no SGLang server: set REJOINDER_TEST_SGLANG_URL to one's http://HOST:PORT"),
-]
+if not URL:
+    pytest.skip("no SGLang server: set REJOINDER_TEST_SGLANG_URL to one's http://HOST:PORT", allow_module_level=True)
+pytestmark = pytest.mark.anyio
 
 LONG = Prompt((Message("user", "Write a very long story about a sailor, with many chapters."),), max_tokens=1500)
 TOOL = {

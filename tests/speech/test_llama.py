@@ -87,9 +87,13 @@ async def first_delta(events: AsyncIterator[LlmEvent]) -> None:
     assert isinstance(await anext(events), TextDelta)
 
 
-async def until_idle(llm: LlamaLlm) -> None:
+async def busy(llm: LlamaLlm) -> bool:
     assert llm._client is not None
-    while any(slot["is_processing"] for slot in (await llm._client.http.get("/slots")).json()):
+    return any(slot["is_processing"] for slot in (await llm._client.http.get("/slots")).json())
+
+
+async def until_idle(llm: LlamaLlm) -> None:
+    while await busy(llm):
         await anyio.lowlevel.checkpoint()
 
 
@@ -145,6 +149,18 @@ async def test_cancelling_frees_the_slot(llm: LlamaLlm) -> None:
         await started.wait()
         tasks.cancel_scope.cancel()
     await until_idle(llm)
+
+
+async def test_cancelling_stops_the_reading_of_a_prompt(llm: LlamaLlm) -> None:
+    prompt = Prompt((Message("user", f"{uuid4().hex} " + "a word or two " * 220),), max_tokens=1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask, llm, prompt)
+        while not await busy(llm):
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    await until_idle(llm)
+    _, _, usage = await ask(llm, prompt)
+    assert usage.cached < usage.prompt - 100
 
 
 @pytest.mark.parametrize(

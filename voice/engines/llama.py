@@ -31,7 +31,15 @@ REPORT_BYTES = 64 * 1024
 FIRST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 """Seconds between a death and the next start; doubles with every death until the model has worked again."""
-SAMPLING: dict[str, object] = {"top_k": 40, "top_p": 0.9, "min_p": 0.05, "repeat_penalty": 1.1}
+EXTRA: dict[str, object] = {
+    "top_k": 40,
+    "top_p": 0.9,
+    "min_p": 0.05,
+    "repeat_penalty": 1.1,
+    "return_progress": True,
+}
+"""Small models go round in circles over a conversation without the penalty; and llama-server notices that a caller
+has left while the prompt is computed only if it has progress to report."""
 
 
 class LlamaLlm:
@@ -71,7 +79,7 @@ class LlamaLlm:
         demand = forced(prompt)
         bare, extra = demand or (prompt, {})
         async with (
-            self._client.stream(bare, SAMPLING | extra) as events,
+            self._client.stream(bare, EXTRA | extra) as events,
             aclosing(with_written_calls(events, prompt, must=demand is not None)) as called,
         ):
             yield called

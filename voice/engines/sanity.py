@@ -13,6 +13,9 @@ UNLIKELY = -1.0
 """Mean log probability per token below which a text is doubtful."""
 REPETITIVE = 2.4
 """Compression ratio above which a text repeats itself."""
+WEAK_SILENT = 0.5
+WEAK_UNLIKELY = -0.9
+"""Beyond either, a stock phrase is not believed; one in four real short utterances reaches -0.7."""
 HASTY = 6.0
 """Words per second nobody speaks."""
 LONGEST_PHRASE = 8
@@ -58,7 +61,7 @@ def believable(found: Hypothesis) -> bool:
         return False
     if found.no_speech > SILENT and found.logprob < UNLIKELY:
         return False
-    weak = found.no_speech > SILENT / 2 or found.logprob < UNLIKELY / 2
+    weak = found.no_speech > WEAK_SILENT or found.logprob < WEAK_UNLIKELY
     return not (weak and _plain(found.text) in INVENTIONS)
 
 

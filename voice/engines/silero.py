@@ -20,8 +20,8 @@ CONTEXT = 64
 class SileroVad:
     """Silero v6 as faster-whisper ships it; about 60 us per frame, so it runs on the event loop.
 
-    There is no WebRTC detector in front of it: over 21 minutes that would have spared 6 % of the frames and hidden 0.05 %
-    of those with speech.
+    There is no WebRTC detector in front of it: over 21 minutes that would have spared 6 % of the frames and hidden
+    0.05 % of those with speech.
 
     Raises:
         EngineError: on entering, when the model file is missing.

@@ -2,8 +2,8 @@
 
 Whisper (Radford et al. 2022) was trained on windows of 30 s, and most of the work on short audio is encoding emptiness.
 A window of the audio and some room costs a third and hears as well (118 English clips, tiny.en, word errors: 11.5 %
-against 12.0 %); where it loses the thread, it loops or runs on. So a doubtful final is decoded again in the window of the
-training.
+against 12.0 %); where it loses the thread, it loops or runs on. So a doubtful final is decoded again in the window of
+the training.
 """
 
 import time
@@ -122,16 +122,18 @@ class WhisperAsr:
             window = max(LEAST, columns(piece) + MARGIN)
             tokens = min(MAX_TOKENS, 8 + round(6 * piece.seconds))
             decode = partial(self._decode, piece, language=language, translate=translate)
-            found = await run(partial(decode, window, tokens))
-            if not quick and doubtful(found, piece.seconds):
-                again = await run(partial(decode, FULL, MAX_TOKENS))
+            found, broken_off = await run(partial(decode, window, tokens))
+            if not quick and (broken_off or doubtful(found, piece.seconds)):
+                again, _ = await run(partial(decode, FULL, MAX_TOKENS))
                 found = replace(again, seconds=found.seconds + again.seconds, retried=True)
             parts.append(unlooped(found) if believable(found) else replace(found, words=()))
             language = language if translate else found.language
         return merged(parts)
 
-    def _decode(self, audio: Audio, window: int, tokens: int, language: str, *, translate: bool) -> Hypothesis:
-        """One window, greedily."""
+    def _decode(
+        self, audio: Audio, window: int, tokens: int, language: str, *, translate: bool
+    ) -> tuple[Hypothesis, bool]:
+        """One window, greedily; and whether it broke off at so many tokens."""
         began = time.perf_counter()
         features = log_mel(audio.floats(), self._model.n_mels)
         canvas = np.zeros((1, len(features), min(window + window % 2, FULL)), np.float32)
@@ -154,13 +156,14 @@ class WhisperAsr:
             words = self._words(encoded, start, ids, audio)
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"recognition failed on {audio.seconds:.1f} s of audio: {error}") from error
-        return Hypothesis(
+        found = Hypothesis(
             words=words,
             language="en" if translate else language,
             logprob=result.scores[0] * len(ids) / (len(ids) + 1),
             no_speech=result.no_speech_prob,
             seconds=time.perf_counter() - began,
         )
+        return found, len(ids) >= tokens
 
     def _prompt(self, language: str, translate: bool) -> list[int]:
         if not self._model.is_multilingual:
@@ -202,7 +205,7 @@ def pieces(audio: Audio) -> list[Audio]:
         size = round(QUIET * RATE)
         first = round((LONGEST - SEARCHED) * RATE)
         energy = np.cumsum(audio.floats()[first : round(LONGEST * RATE)].astype(np.float64) ** 2)
-        middle = first + int(np.argmin(energy[size:] - energy[:-size])) + size // 2
+        middle = first + int(np.argmin(energy[size:] - energy[:-size])) + 1 + size // 2
         parts.append(audio.span(audio.start, audio.start + middle))
         audio = audio.span(audio.start + middle, audio.end)
     return [*parts, audio] if len(audio.samples) else parts
