@@ -28,6 +28,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from loadtest.caller import Call, speak
 from streams.audio import read
+from voice.timeline import MARKS
 
 PATIENCE = 6.0
 QUIET_SECONDS = 20.0
@@ -39,7 +40,7 @@ class Row:
 
     id: str
     waited: float | None
-    reported: float | None
+    marks: dict[str, float]
     cut_off: bool
     transcript: str
     reference: str
@@ -91,8 +92,8 @@ def _usable(entry: dict[str, Any]) -> bool:
 def say(url: str, folder: Path, entry: dict[str, Any]) -> Row:
     """Say one clip of speech."""
     call: Call = anyio.run(speak, url, read(folder / entry["file"]), entry["check"]["vad_offset"], PATIENCE)
-    reported = call.reported[-1] if call.reported else None
-    return Row(entry["id"], call.waited, reported, call.cut_off, call.transcript, entry["transcript"])
+    marks = call.marks[-1] if call.marks else {}
+    return Row(entry["id"], call.waited, marks, call.cut_off, call.transcript, entry["transcript"])
 
 
 def answers_to_noise(url: str, folder: Path, entry: dict[str, Any]) -> int:
@@ -106,7 +107,8 @@ def show(rows: list[Row], noise: dict[str, int]) -> Table:
     """The figures as a table."""
     normal = EnglishTextNormalizer()
     waits = np.array([row.waited for row in rows if row.waited is not None])
-    gaps = np.array([abs(row.waited - row.reported) for row in rows if row.waited and row.reported and not row.cut_off])
+    told = [row for row in rows if row.waited and row.marks and not row.cut_off]
+    gaps = np.array([abs((row.waited or 0) - row.marks["voice_to_voice"]) for row in told])
     wer = jiwer.wer([normal(row.reference) for row in rows], [normal(row.transcript) for row in rows])
     table = Table("figure", "value", box=None, pad_edge=False)
     figures = {
@@ -118,6 +120,10 @@ def show(rows: list[Row], noise: dict[str, int]) -> Table:
         "server's own figure against this stopwatch, p50 / p95": _quantiles(gaps),
         "clips without speech: played / answered": f"{len(noise)} / {sum(count > 0 for count in noise.values())}",
     }
+    for mark in MARKS[1:]:
+        figures[f"  after the end of speech: {mark}, p50 / p95"] = _quantiles(
+            np.array([row.marks[mark] for row in told if mark in row.marks])
+        )
     for name, value in figures.items():
         table.add_row(name, value)
     return table

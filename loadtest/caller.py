@@ -10,6 +10,7 @@ from websockets.exceptions import ConnectionClosed
 from streams.audio import Audio, resample, silence
 from voice.realtime import server_events as ev
 from voice.realtime.client import ClientSide
+from voice.realtime.codec import Format
 from voice.realtime.conversation import Conversation
 
 RATE = 24_000
@@ -26,13 +27,13 @@ class Call:
         spoken: when the caller's last speech sample was sent.
         audible: when each audible piece of an answer arrived.
         created: when each response began.
-        reported: the server's own voice-to-voice figures, in seconds.
+        marks: the server's own timelines: name of a mark -> seconds after the end of speech.
     """
 
     spoken: float = 0.0
     audible: list[float] = field(default_factory=list)
     created: list[float] = field(default_factory=list)
-    reported: list[float] = field(default_factory=list)
+    marks: list[dict[str, float]] = field(default_factory=list)
     seen: Conversation = field(default_factory=Conversation)
 
     @property
@@ -80,7 +81,7 @@ async def _say(
         await socket.send(client.append(sound[first : first + FRAME]))
         if not call.spoken and first + FRAME >= offset * RATE:
             call.spoken = anyio.current_time()
-        if first / RATE > clip.seconds and call.waited is not None and call.reported:
+        if first / RATE > clip.seconds and call.waited is not None and call.marks:
             return
 
 
@@ -92,16 +93,11 @@ async def _listen(socket: ClientConnection, client: ClientSide, call: Call) -> N
             match event:
                 case ev.ResponseCreated():
                     call.created.append(now)
-                case ev.AudioDelta() if np.abs(client_samples(client, event)).max(initial=0) > AUDIBLE:
+                case ev.AudioDelta(delta=data) if np.abs(Format.PCM.decode(data)).max(initial=0) > AUDIBLE:
                     call.audible.append(now)
                 case ev.Timeline():
-                    call.reported.append(event.timeline["marks_ms"]["voice_to_voice"] / 1000)
+                    call.marks.append({name: ms / 1000 for name, ms in event.timeline["marks_ms"].items()})
                 case _:
                     pass
     except ConnectionClosed:
         return
-
-
-def client_samples(client: ClientSide, event: ev.AudioDelta) -> np.ndarray:
-    """The sound of an audio event."""
-    return client.input_format.decode(event.delta)
