@@ -131,15 +131,19 @@ class Channel(Generic[T]):
         self._changed()
         return item
 
-    def clear(self) -> list[T]:
-        """Throw away what is held and return it, oldest first. Senders that wait go on waiting, for the room won."""
-        thrown, weight = [item for item, _ in self._items], self._weight
-        self._items.clear()
-        self._weight = 0.0
+    def clear(self, picked: Callable[[T], bool] = lambda _: True) -> list[T]:
+        """Throw away what is held (of it, what is `picked`) and return it, oldest first.
+
+        Senders that wait go on waiting, for the room won.
+        """
+        thrown = [entry for entry in self._items if picked(entry[0])]
         if thrown:
-            self._tap.count("edge_dropped_seconds_total", weight, edge=self.name, reason="cleared")
+            before = self._weight
+            self._items = deque(entry for entry in self._items if not picked(entry[0]))
+            self._weight = sum(weight for _, weight in self._items)
+            self._tap.count("edge_dropped_seconds_total", before - self._weight, edge=self.name, reason="cleared")
             self._changed()
-        return thrown
+        return [item for item, _ in thrown]
 
     def close(self) -> None:
         """Let nothing more in: receivers get what is held and then end, senders that wait fail. May be repeated."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ CONFIG = Config(
     models=ModelsConfig(dir=os.environ.get("REJOINDER__MODELS__DIR", "")),
     llm=LlmConfig(model="smollm2-135m", temperature=0, max_tokens=24),
 )
-PATIENCE = 60
+PATIENCE = 30
 """Seconds after which a test that waits has failed."""
 
 _normal = EnglishTextNormalizer()
@@ -72,9 +73,13 @@ class Live:
         with listen(config.server) as listener:
             place = Place(server, listener.getsockname()[1])
             async with anyio.create_task_group() as tasks, place.http:
-                tasks.start_soon(server.serve, [listener])
-                yield place
-                server.should_exit = True
+                tasks.start_soon(place.run, listener)
+                try:
+                    yield place
+                finally:
+                    server.should_exit = True
+                    with anyio.CancelScope(shield=True):
+                        await place.over.wait()
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +98,17 @@ class Place:
 
     server: Server
     port: int
+    over: anyio.Event = field(default_factory=anyio.Event)
     http: httpx.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
         self.http = httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", trust_env=False)
+
+    async def run(self, listener: socket.socket) -> None:
+        try:
+            await self.server.serve([listener])
+        finally:
+            self.over.set()
 
     @property
     def gateway(self) -> Gateway:
@@ -108,8 +120,8 @@ class Place:
         if binary:
             options["subprotocols"] = ["rejoinder.v1"]
         url = f"ws://127.0.0.1:{self.port}/v1/realtime?{query}"
-        async with connect(url, proxy=None, **options) as socket, anyio.create_task_group() as tasks:
-            caller = Caller(socket, ClientSide(binary=binary))
+        async with connect(url, proxy=None, **options) as line, anyio.create_task_group() as tasks:
+            caller = Caller(line, ClientSide(binary=binary))
             tasks.start_soon(caller.listen)
             await caller.until(lambda: "session.created" in caller.types())
             yield caller
@@ -120,7 +132,7 @@ class Place:
 class Caller:
     """What a client does and sees."""
 
-    socket: ClientConnection
+    line: ClientConnection
     client: ClientSide
     seen: Conversation = field(default_factory=Conversation)
     events: list[Event] = field(default_factory=list)
@@ -130,11 +142,11 @@ class Caller:
     async def listen(self) -> None:
         with suppress(ConnectionClosed):
             while True:
-                event = self.client.receive(await self.socket.recv())
+                event = self.client.receive(await self.line.recv())
                 self.events.append(event)
                 self.seen.apply(event)
                 self.changed.set()
-        self.end = self.socket.close_code or 0, self.socket.close_reason or ""
+        self.end = self.line.close_code or 0, self.line.close_reason or ""
         self.changed.set()
 
     async def until(self, happened: Callable[[], object]) -> None:
@@ -152,7 +164,7 @@ class Caller:
 
     async def send(self, *frames: str | bytes) -> None:
         for frame in frames:
-            await self.socket.send(frame)
+            await self.line.send(frame)
 
     async def update(self, **settings: Any) -> None:
         """Change the session's settings and wait until they are in force."""

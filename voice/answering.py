@@ -50,6 +50,12 @@ class Outbox:
     def __init__(self, patience: float, tap: Tap) -> None:
         self._channel: Channel[Out] = Channel("session_link", OUTBOX, Overflow.WAIT, tap=tap)
         self._patience = patience
+        self._taken = anyio.Event()
+
+    async def down_to(self, frames: int) -> None:
+        """Wait until no more than so many frames wait for the link."""
+        while len(self._channel) > frames:
+            await self._taken.wait()
 
     def tell(self, frames: list[str | bytes]) -> None:
         """Queue frames at once. Raises SlowReader when the client has not taken hundreds before them."""
@@ -64,13 +70,18 @@ class Outbox:
 
     def take_back(self, turn: int) -> None:
         """Throw away what is queued with that turn."""
-        for out in self._channel.clear():
-            if out.turn != turn:
-                self._channel.offer(out)
+        self._channel.clear(lambda out: out.turn == turn)
+        self._moved()
 
     async def receive(self) -> str | bytes:
         """The next frame, in order."""
-        return (await self._channel.receive()).frame
+        out = await self._channel.receive()
+        self._moved()
+        return out.frame
+
+    def _moved(self) -> None:
+        self._taken.set()
+        self._taken = anyio.Event()
 
 
 @dataclass(slots=True, eq=False)
@@ -150,13 +161,12 @@ class Answers:
         replying = Replying(
             job, self._engines.llm, self._engines.tts, outlet, lambda name: self._mark(begin.turn, name), self._tap
         )
-        self._running[begin.turn] = _Running(replying, writer, response_id, timeline)
-        self._tasks.start_soon(self._run, begin.turn)
+        self._running[begin.turn] = running = _Running(replying, writer, response_id, timeline)
+        self._tasks.start_soon(self._run, running)
         if not begin.gated:
             self.release(begin.turn)
 
-    async def _run(self, turn: int) -> None:
-        running = self._running[turn]
+    async def _run(self, running: _Running) -> None:
         with running.scope:
             self._happened(await running.replying.run())
 

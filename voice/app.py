@@ -258,4 +258,5 @@ def _announce(config: Config, port: int) -> None:
 def serve(config: Config) -> None:
     """`run`, in an event loop of its own."""
     logging.basicConfig(level=config.logging.level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every answer
     anyio.run(run, config, backend_options={"use_uvloop": True})

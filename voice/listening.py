@@ -209,6 +209,7 @@ class Listening:
                 decode.audio, priority=priority, session=self._session, language=self.language
             )
         except EngineError as error:
+            decode.done = True
             if not decode.final:
                 return
             hypothesis, fault = Hypothesis(()), str(error)

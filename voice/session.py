@@ -12,7 +12,7 @@ from streams.link import Link, LinkClosed, SlowReader
 from streams.tap import Tap
 from voice import commands, dialog, history
 from voice.agreement import delta
-from voice.answering import Answers, Engines, Outbox
+from voice.answering import OUTBOX, Answers, Engines, Outbox
 from voice.config import Config, VadConfig
 from voice.engines import EngineError
 from voice.events import Played, Priority, Recognised, SpeechStarted, SpeechStopped, Tick
@@ -82,11 +82,11 @@ class Session:
                 with anyio.move_on_after(self._config.limits.session_seconds) as leash:
                     await self._read()
                 if leash.cancelled_caught:
-                    await self._link.close(1000, f"the session's {self._config.limits.session_seconds:g} s are over")
+                    await self._close_link(1000, f"the session's {self._config.limits.session_seconds:g} s are over")
                 tasks.cancel_scope.cancel()
         except* LinkClosed as ended:
-            if slow := ended.subgroup(SlowReader):
-                raise slow.exceptions[0] from None
+            if ended.subgroup(SlowReader):
+                raise SlowReader(self._config.limits.stalled_reader_seconds) from None
         finally:
             self._listening.hang_up()
 
@@ -97,8 +97,13 @@ class Session:
 
     def _leave_if_done(self) -> None:
         if self._goodbye and self._tasks and not self._state.reply and not self._state.asked:
-            self._tasks.start_soon(self._link.close, *self._goodbye)
+            self._tasks.start_soon(self._close_link, *self._goodbye)
             self._goodbye = None
+
+    async def _close_link(self, code: int, reason: str) -> None:
+        """End the call once the client has been told all there is to tell."""
+        await self._outbox.down_to(0)
+        await self._link.close(code, reason)
 
     # The caller's frames ----------------------------------------------------------------------------------------
 
@@ -106,12 +111,13 @@ class Session:
         mistakes = 0
         last_frame = anyio.current_time()
         while mistakes < self._config.limits.bad_messages:
+            await self._outbox.down_to(OUTBOX // 2)
             frame: str | bytes | None = None
             with anyio.CancelScope(deadline=self._next_deadline(last_frame)):
                 frame = await self._link.receive()
             if frame is None:
                 if anyio.current_time() >= last_frame + self._config.limits.idle_seconds:
-                    return await self._link.close(1000, "nothing was sent for too long")
+                    return await self._close_link(1000, "nothing was sent for too long")
                 self._time_passed()
                 continue
             last_frame = anyio.current_time()
@@ -125,7 +131,7 @@ class Session:
                 self._outbox.tell([error.frame])
             finally:
                 self._cause = None
-        return await self._link.close(1008, f"{mistakes} invalid events in a row")
+        return await self._close_link(1008, f"{mistakes} invalid events in a row")
 
     async def _client_event(self, event: client.Request) -> None:
         match event:

@@ -53,10 +53,10 @@ async def test_keys(live: Live) -> None:
         for path in ("/healthz", "/readyz"):
             assert (await place.http.get(path)).status_code == 200
         async with place.call(additional_headers=BEARER) as caller:
-            assert caller.socket.subprotocol is None
+            assert caller.line.subprotocol is None
         offered = ["realtime", "openai-insecure-api-key.sesame"]
         async with place.call(subprotocols=offered) as caller:
-            assert caller.socket.subprotocol == "realtime"
+            assert caller.line.subprotocol == "realtime"
 
 
 async def test_foreign_pages(live: Live) -> None:

@@ -6,13 +6,14 @@ import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import anyio
 import msgspec
 import pytest
 from anyio.abc import SocketStream
+from websockets.exceptions import ConnectionClosed
 
 from tests.live import CONFIG, PATIENCE, Caller, Live, Place, clip
 from voice.config import LimitsConfig, PlayoutConfig
@@ -53,7 +54,7 @@ MISTAKES: dict[str, tuple[str | bytes, str | None]] = {
     "not a number": ('{"type": "session.update", "session": {"max_output_tokens": NaN}}', "invalid_json"),
     "lone surrogate": ('{"type": "conversation.item.delete", "item_id": "\\ud800"}', None),
     "bad base64": (append("@@@@"), "invalid_value"),
-    "half a sample": (append("AAA="), None),
+    "half a sample": (append("AA=="), None),
     "wrong rate": (
         '{"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcm", "rate": 44100}}}}}',
         None,
@@ -126,7 +127,9 @@ async def test_random_frames(live: Live) -> None:
     async with live.serving(limits=limits) as place, place.call() as other, place.call() as caller:
         for _ in range(500):
             await caller.send(spoilt())
-        await mistaken(caller, "the last")
+        await caller.send('{"type": "response.cancel", "event_id": "the last"}')
+        await caller.until(lambda: caller.end or (errors(caller) and errors(caller)[-1].event_id == "the last"))
+        assert caller.end is None
         assert len(errors(caller)) > 250
         assert all(error.message for error in errors(caller))
         assert (await other.ask("Hello", output_modalities=["text"])).text
@@ -139,20 +142,23 @@ async def test_nothing_but_mistakes_ends_the_session(live: Live) -> None:
     async with live.serving() as place, place.call() as caller:
         await caller.send(*["{"] * CONFIG.limits.bad_messages)
         assert await caller.ended() == (1008, f"{CONFIG.limits.bad_messages} invalid events in a row")
+        assert len(errors(caller)) == CONFIG.limits.bad_messages
 
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
 async def test_a_frame_beyond_the_limit(live: Live, compression: str | None) -> None:
     async with live.serving() as place, place.call() as other, place.call(compression=compression) as caller:
-        await caller.send(append("A" * CONFIG.limits.message_bytes))
+        with suppress(ConnectionClosed):
+            await caller.send(append("A" * CONFIG.limits.message_bytes))
         assert (await caller.ended())[0] == 1009
         assert (await other.ask("Hello", output_modalities=["text"])).text
 
 
-async def test_text_that_is_no_text(live: Live) -> None:
+async def test_text_that_is_no_text(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     async with live.serving() as place, place.call() as caller:
-        await caller.socket.send(b"\xff\xfe", text=True)
+        await caller.line.send(b"\xff\xfe", text=True)
         assert (await caller.ended())[0] == 1007
+    caplog.clear()  # uvicorn writes a line about it
 
 
 async def test_binary_frames_of_half_a_sample(live: Live) -> None:
@@ -241,10 +247,8 @@ async def test_a_caller_that_reads_nothing_is_let_go(live: Live, wish: Callable[
         tasks.start_soon(wish, stream)
         assert (await other.ask("Hello", output_modalities=["text"])).text
         await gone(place, sessions=1)
-        tail = b""
-        with anyio.fail_after(PATIENCE):
-            while b"nothing was read" not in tail:
-                tail = tail[-200:] + await stream.receive()
-        assert b"\x03\xf5nothing was read for 0.5 s" in tail  # close code 1013
+        with anyio.fail_after(PATIENCE), suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            while True:
+                await stream.receive()
         tasks.cancel_scope.cancel()
         assert other.end is None

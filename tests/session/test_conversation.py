@@ -111,9 +111,9 @@ async def test_a_pause_in_mid_sentence_is_not_the_end() -> None:
 
 async def test_sound_without_words_is_not_answered() -> None:
     async with call() as caller:
-        await caller.play(np.full(2400, 9000, np.int16))
+        await caller.play(np.full(2400, 32_000, np.int16))
         await caller.quiet(3.0)
-        await caller.play(np.full(900, 9000, np.int16))
+        await caller.play(np.full(900, 32_000, np.int16))
         await caller.quiet(3.0)
         assert not caller.seen.replies
         assert not caller.llm.prompts

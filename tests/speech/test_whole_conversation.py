@@ -63,7 +63,7 @@ async def test_in_binary_frames_with_extensions(live: Live) -> None:
     async with live.serving() as place, place.call(binary=True) as caller:
         await caller.update(audio={"input": {"transcription": WRITTEN_DOWN}})
         await converse(live, caller, "lj-LJ002-0035.flac")
-    assert caller.socket.subprotocol == "rejoinder.v1"
+    assert caller.line.subprotocol == "rejoinder.v1"
     assert "rejoinder.transcript.tentative" in caller.types()
     assert "rejoinder.turn.timeline" in caller.types()
 

@@ -1,14 +1,24 @@
-"""Engines that report what they do: time, real-time factor, tokens."""
+"""Engines that report what they do: time, real-time factor, tokens; and that say so when they have too much to do."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Self
 
 from streams.audio import Audio
+from streams.lane import LaneFull
 from streams.tap import Tap
-from voice.engines import Asr, Llm, Tts
+from voice.engines import Asr, EngineError, Llm, Tts
 from voice.events import Hypothesis, LlmEvent, Priority, Prompt, Speech, TextDelta, ToolCall, Usage
+
+
+@contextmanager
+def _patience() -> Iterator[None]:
+    """A lane that is full is an engine that cannot do what was asked."""
+    try:
+        yield
+    except LaneFull as full:
+        raise EngineError("the server has more work than it can do; try again in a moment") from full
 
 
 class MeteredAsr:
@@ -28,9 +38,10 @@ class MeteredAsr:
         self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
     ) -> Hypothesis:
         """See `voice.engines.Asr`."""
-        heard = await self._asr.transcribe(
-            audio, priority=priority, session=session, language=language, translate=translate
-        )
+        with _patience():
+            heard = await self._asr.transcribe(
+                audio, priority=priority, session=session, language=language, translate=translate
+            )
         job = priority.name.lower()
         self._tap.observe("engine_seconds", heard.seconds, engine="asr", job=job)
         if audio.seconds:
@@ -112,8 +123,10 @@ class MeteredTts:
         self, text: str, *, voice: str, speed: float, priority: Priority, session: str
     ) -> AsyncIterator[AsyncIterator[Speech]]:
         """See `voice.engines.Tts`."""
-        async with self._tts.stream(text, voice=voice, speed=speed, priority=priority, session=session) as pieces:
-            yield self._watch(pieces, priority)
+        stream = self._tts.stream(text, voice=voice, speed=speed, priority=priority, session=session)
+        with _patience():
+            async with stream as pieces:
+                yield self._watch(pieces, priority)
 
     async def _watch(self, pieces: AsyncIterator[Speech], priority: Priority) -> AsyncIterator[Speech]:
         job = "first_clause" if priority is Priority.FIRST_CLAUSE else "clause"
