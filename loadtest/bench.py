@@ -27,6 +27,7 @@ from rich.table import Table
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from loadtest.caller import Call, speak
+from loadtest.picture import draw
 from streams.audio import read
 from voice.timeline import MARKS
 
@@ -140,6 +141,7 @@ def main(
     most: Annotated[int, typer.Option(help="Clips of speech.")] = 40,
     most_noise: Annotated[int, typer.Option(help="Clips without speech.")] = 12,
     output: Annotated[Path | None, typer.Option("-o", help="Write the single results there, as JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw where the time went, as SVG.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="Setting for the server.")] = None,
 ) -> None:
     """Measure what one caller experiences."""
@@ -162,6 +164,8 @@ def main(
     for name, count in noise.items():
         if count:
             console.print(f"answered {count} times: {name}")
+    if picture:
+        draw([row.marks for row in rows if row.marks], picture)
     if output:
         output.write_text(json.dumps({"speech": [asdict(row) for row in rows], "noise": noise}, indent=1))
 

@@ -237,8 +237,11 @@ def _commit(state: State, at: float, policy: Policy) -> Step:
         if state.utterance.speaking:
             state = replace(state, utterance=replace(state.utterance, speaking=False, stopped=at))
         return _close(state, policy, detected=False)
-    state, item_id = _new_id(state)
-    state = replace(state, utterance=Utterance(item_id, speaking=False, stopped=at))
+    speech = state.utterance
+    if speech is None:
+        state, item_id = _new_id(state)
+        speech = Utterance(item_id)
+    state = replace(state, utterance=replace(speech, speaking=False, stopped=at))
     return _close(state, replace(policy, answer=False), detected=False)
 
 

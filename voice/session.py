@@ -4,6 +4,7 @@ import logging
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 from msgspec.structs import replace as changed
 
 from streams.audio import Audio, Resampler, resample
@@ -26,6 +27,9 @@ from voice.timeline import Timeline
 
 SLACK = 0.1
 """Seconds without packets after which the caller's stream is taken to go on in silence."""
+
+ROUNDING = 1e-6
+"""Seconds by which a wait outlasts the deadline waited for, so that the sum of floats has reached it."""
 
 MIN_COMMIT = 0.1
 """Seconds of audio a client must have sent before it may commit."""
@@ -172,12 +176,14 @@ class Session:
                 self._configure()
 
     async def _hear(self, data: bytes) -> None:
-        samples = self._protocol.session.input_format.decode(data)
-        audio = self._resampler.push(samples)
-        self._clock.arrived(len(audio.samples), anyio.current_time())
-        self._listening.push(audio)
-        self._time_passed()
-        await self._listening.room()
+        sound = self._protocol.session.input_format
+        for piece in Audio(sound.decode(data), sound.rate).frames(sound.rate):
+            audio = self._resampler.push(piece.samples)
+            self._clock.arrived(len(audio.samples), anyio.current_time())
+            self._listening.push(audio)
+            self._time_passed()
+            await self._listening.room()
+            await checkpoint()  # minutes in one event must not hold up other callers
 
     async def _written(self, new: client.NewItem) -> Item:
         """The item, its sound (if it has no text) recognised."""
@@ -247,14 +253,14 @@ class Session:
     # What happens -----------------------------------------------------------------------------------------------
 
     def _next_deadline(self, last_frame: float) -> float:
-        """Loop time at which something is due even if no frame comes."""
+        """Loop time at which something is due even if no frame comes; a little later, for times are rounded."""
         due = last_frame + self._config.limits.idle_seconds
         if self._listening.speaking:
             due = min(due, self._clock.last_arrival + self._config.vad.starved_seconds)
         at = dialog.deadline(self._state, self._policy)
         if at is not None:
-            due = min(due, self._clock.last_arrival + SLACK + max(0.0, at - self._clock.position))
-        return due
+            due = min(due, self._clock.last_arrival + SLACK + max(0.0, at - self._clock.position) + ROUNDING)
+        return due + 0.001
 
     def _time_passed(self) -> None:
         now = anyio.current_time()

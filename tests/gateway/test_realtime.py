@@ -23,9 +23,7 @@ STORY = "Tell me a very long story about an old ship and its captain."
 def language_model() -> psutil.Process:
     """The child process that answers."""
     file = Path(llama_server.__file__).name
-    (child,) = [
-        process for process in psutil.Process().children(recursive=True) if file in " ".join(process.cmdline())
-    ]
+    (child,) = [process for process in psutil.Process().children(recursive=True) if file in " ".join(process.cmdline())]
     return child
 
 
@@ -75,7 +73,9 @@ async def test_captions_only(live: Live) -> None:
     async with live.serving() as place, place.call("intent=transcription&extensions=1") as caller:
         sound = join([clip("lj-LJ001-0004.flac"), silence(1.5, 24_000), clip("lj-LJ001-0002.flac")])
         await caller.speak(
-            sound, lambda: [item for item in caller.seen.utterances.values() if item.transcript is not None][1:], speed=3
+            sound,
+            lambda: [item for item in caller.seen.utterances.values() if item.transcript is not None][1:],
+            speed=3,
         )
         heard = " ".join(item.transcript or "" for item in caller.seen.utterances.values())
         assert word_errors(said("lj-LJ001-0004.flac") + " " + said("lj-LJ001-0002.flac"), heard) < 0.2

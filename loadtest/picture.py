@@ -1,0 +1,51 @@
+"""The bench as a picture: how long callers waited, and what for."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("svg")
+from matplotlib import pyplot as plt
+from matplotlib.patches import Patch
+
+from voice.timeline import Timeline
+
+WAITS = {
+    "pause_detected": "silence noticed",
+    "asr_final": "words recognised",
+    "llm_request": "waiting for the words",
+    "llm_first_token": "first token",
+    "first_clause": "first clause",
+    "tts_first_audio": "first sound",
+    "endpoint": "waiting for the turn's end",
+    "first_audio": "sent",
+    "voice_to_voice": "audible",
+}
+
+
+def draw(turns: list[dict[str, float]], target: Path) -> None:
+    """One bar per turn, the quickest first: what each stretch waited for.
+
+    Args:
+        turns: marks of each turn, seconds after the end of speech.
+        target: SVG file to write.
+    """
+    ordered = sorted(turns, key=lambda marks: marks["voice_to_voice"])
+    spans = [Timeline(0.0, 0.0, marks).spans() for marks in ordered]
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.16 * len(spans)), layout="constrained")
+    colours = dict(zip(WAITS, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+    for row, stretches in enumerate(spans):
+        start = 0.0
+        for name, length in stretches:
+            axes.barh(row, 1000 * length, left=1000 * start, color=colours[name], height=0.8)
+            start += length
+    median = 1000 * float(np.median([marks["voice_to_voice"] for marks in turns]))
+    axes.axvline(median, color="black", linewidth=1)
+    axes.set_title(f"median {median:.0f} ms", fontsize=10)
+    axes.set(yticks=[], xlabel="ms after the end of the caller's speech", ylabel=f"{len(spans)} turns")
+    handles = [Patch(color=colours[name]) for name in WAITS]
+    axes.legend(handles, WAITS.values(), fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(target, metadata={"Date": None})
+    plt.close(figure)
