@@ -28,9 +28,6 @@ from voice.timeline import Timeline
 SLACK = 0.1
 """Seconds without packets after which the caller's stream is taken to go on in silence."""
 
-ROUNDING = 1e-6
-"""Seconds by which a wait outlasts the deadline waited for, so that the sum of floats has reached it."""
-
 MIN_COMMIT = 0.1
 """Seconds of audio a client must have sent before it may commit."""
 
@@ -259,7 +256,7 @@ class Session:
             due = min(due, self._clock.last_arrival + self._config.vad.starved_seconds)
         at = dialog.deadline(self._state, self._policy)
         if at is not None:
-            due = min(due, self._clock.last_arrival + SLACK + max(0.0, at - self._clock.position) + ROUNDING)
+            due = min(due, self._clock.last_arrival + SLACK + max(0.0, at - self._clock.position))
         return due + 0.001
 
     def _time_passed(self) -> None:

@@ -167,7 +167,7 @@ async def test_nothing_of_a_caller_stays(live: Live, caplog: pytest.LogCaptureFi
     engines = live.engines
     counted: Any = Counted(engines.asr, engines.llm, engines.tts)
     watched = Live(Engines(engines.vad, counted, counted, counted), live.metrics)
-    lanes = [thing for thing in alive(Lane) if isinstance(thing, Lane)]
+    lanes = [thing for thing in alive(Lane) if isinstance(thing, Lane) and thing._open]
     assert len(lanes) == 4
     process = psutil.Process()
     async with watched.serving() as place:

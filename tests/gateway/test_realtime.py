@@ -31,7 +31,7 @@ async def answered_again(caller: Caller) -> Reply:
     """Ask until there is an answer."""
     with anyio.fail_after(PATIENCE):
         while True:
-            reply = await caller.ask("Hello", output_modalities=["text"])
+            reply = await caller.ask("Hello", output_modalities=["text"], max_output_tokens=20)
             if reply.status != "failed":
                 return reply
 
