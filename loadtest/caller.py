@@ -24,13 +24,17 @@ class Call:
     """What one caller experienced; times in seconds of the event loop.
 
     Attributes:
-        spoken: when the caller's last speech sample was sent.
+        sent: when each frame of the caller's audio was sent.
+        spoken: when the caller's last speech sample was sent, by the recording's own account.
+        ended: where the server heard speech end, seconds into the audio.
         audible: when each audible piece of an answer arrived.
         created: when each response began.
         marks: the server's own timelines: name of a mark -> seconds after the end of speech.
     """
 
+    sent: list[float] = field(default_factory=list)
     spoken: float = 0.0
+    ended: list[float] = field(default_factory=list)
     audible: list[float] = field(default_factory=list)
     created: list[float] = field(default_factory=list)
     marks: list[dict[str, float]] = field(default_factory=list)
@@ -40,6 +44,15 @@ class Call:
     def waited(self) -> float | None:
         """Seconds from the end of speech to the first audible sample after it; None without an answer."""
         return next((at - self.spoken for at in self.audible if at > self.spoken), None)
+
+    @property
+    def disagreement(self) -> float | None:
+        """Seconds by which the server's voice-to-voice differs from this stopwatch, for the same end of speech."""
+        if not (self.ended and self.marks and self.waited):
+            return None
+        end = self.sent[min(int(self.ended[-1] * RATE / FRAME), len(self.sent) - 1)]
+        heard = next(at for at in self.audible if at > self.spoken)
+        return heard - end - self.marks[-1]["voice_to_voice"]
 
     @property
     def cut_off(self) -> bool:
@@ -79,6 +92,7 @@ async def _say(
     for first in range(0, len(sound), FRAME):
         await anyio.sleep_until(begun + (first + FRAME) / RATE)
         await socket.send(client.append(sound[first : first + FRAME]))
+        call.sent.append(anyio.current_time())
         if not call.spoken and first + FRAME >= offset * RATE:
             call.spoken = anyio.current_time()
         if first / RATE > clip.seconds and call.waited is not None and call.marks:
@@ -91,6 +105,8 @@ async def _listen(socket: ClientConnection, client: ClientSide, call: Call) -> N
             event, now = client.receive(frame), anyio.current_time()
             call.seen.apply(event)
             match event:
+                case ev.SpeechStopped():
+                    call.ended.append(event.audio_end_ms / 1000)
                 case ev.ResponseCreated():
                     call.created.append(now)
                 case ev.AudioDelta(delta=data) if np.abs(Format.PCM.decode(data)).max(initial=0) > AUDIBLE:

@@ -86,9 +86,9 @@ class AsrConfig(Part, frozen=True):
     language: str = ""
     partial_seconds: Positive = 0.32
     """New audio needed before another partial is decoded."""
-    threads: Count = 2
-    """Engine threads per decode."""
-    lanes: Count = 1
+    threads: Count = 1
+    """Engine threads per decode; a second one gains nothing on short windows."""
+    lanes: Count = 2
     """Decodes at the same time."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 

@@ -79,6 +79,7 @@ class Listening:
         self._open = False
         self._finals: deque[_Decode] = deque()  # waiting or running; the last may be of the open utterance
         self._latest: _Decode | None = None  # newest decode of the open utterance
+        self._decoded_upto = 0  # end of the newest audio whose decode has ended
         self._agreement = Agreement()
         self._work = anyio.Event()
         self._progress = anyio.Event()
@@ -169,8 +170,7 @@ class Listening:
         """Samples of the open utterance that no finished decode covers, while the caller speaks."""
         if not self.speaking or not self._open:
             return 0
-        decoded = self._latest.audio.end if self._latest and self._latest.done else self._held_from
-        return self.position - decoded
+        return self.position - max(self._decoded_upto, self._held_from)
 
     # Decoding ---------------------------------------------------------------------------------------------------
 
@@ -209,15 +209,19 @@ class Listening:
                 decode.audio, priority=priority, session=self._session, language=self.language
             )
         except EngineError as error:
-            decode.done = True
+            self._done(decode)
             if not decode.final:
                 return
             hypothesis, fault = Hypothesis(()), str(error)
-        decode.done = True
+        self._done(decode)
         heard = decode.agreement
         take = heard.finish if decode.final else heard.partial
         transcript = take(hypothesis, decode.audio.start / RATE, decode.audio.end / RATE)
         self._emit(Recognised(decode.utterance, transcript, fault))
+
+    def _done(self, decode: _Decode) -> None:
+        decode.done = True
+        self._decoded_upto = max(self._decoded_upto, decode.audio.end)
 
     def _decode(self, *, final: bool) -> _Decode:
         decode = _Decode(self._utterance, join(list(self._held)), self._agreement, final)

@@ -354,3 +354,12 @@ async def test_the_audio_books_balance() -> None:
             books[labels["state"]] = books.get(labels["state"], 0.0) + amount
     assert books["received"] > 3.5
     assert books["received"] == pytest.approx(books["decoded"] + books["gated"] + books["dropped"], abs=1e-6)
+
+
+async def test_a_slow_recogniser_does_not_hold_up_a_caller_who_speaks_in_real_time() -> None:
+    async with call(extensions=True) as caller:
+        caller.asr.seconds = 0.4
+        await caller.say("one two three four five six seven eight nine ten eleven twelve one two three four")
+        await caller.until(lambda: "rejoinder.turn.timeline" in caller.types())
+        [timeline] = [event.timeline for _, event in caller.events if hasattr(event, "timeline")]
+        assert timeline["marks_ms"]["endpoint"] == pytest.approx(500, abs=40), "every frame was read as it came"
