@@ -350,7 +350,7 @@ def _progress(state: State, event: Spoken | Played | ReplyDone) -> Step:
             return state, ()
         case Spoken(_, text, words):
             reply = replace(reply, words=(*reply.words, *words))
-            return replace(state, reply=reply, items=_said(state.items, reply, text)), ()
+            return replace(state, reply=reply, items=history.say(state.items, reply.item_id, text, reply.words)), ()
         case ReplyDone():
             item = next((item for item in state.items if item.id == reply.item_id), None)
             items = state.items
@@ -362,15 +362,6 @@ def _progress(state: State, event: Spoken | Played | ReplyDone) -> Step:
                                       name=call.name))  # fmt: skip
             state = replace(state, items=items, reply=None)
             return _also(state, (Finish(reply.turn, item, event.usage, event.fault),))
-
-
-def _said(items: Items, reply: Reply, text: str) -> Items:
-    """With `text` added to the reply's item, which comes into being with its first words."""
-    for item in items:
-        if item.id == reply.item_id:
-            return history.swap(items, replace(item, text=item.text + text, words=reply.words))
-    item = Item(reply.item_id, role="assistant", text=text, audio=bool(reply.words), words=reply.words, complete=False)
-    return (*items, item)
 
 
 def _also(state: State, commands: tuple[Command, ...]) -> Step:

@@ -89,6 +89,14 @@ def before(items: Items, item_id: str) -> str | None:
     return items[place - 1].id if place else None
 
 
+def say(items: Items, item_id: str, text: str, words: tuple[Word, ...]) -> Items:
+    """With `text` added to that answer, which comes into being with its first words; `words` are all of it so far."""
+    for item in items:
+        if item.id == item_id:
+            return swap(items, replace(item, text=item.text + text, words=words))
+    return (*items, Item(item_id, role="assistant", text=text, audio=bool(words), words=words, complete=False))
+
+
 def with_text(item: Item, text: str) -> Item:
     """The item with its text now known."""
     return replace(item, text=text, pending=False)

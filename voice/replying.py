@@ -93,9 +93,9 @@ class Replying:
                 await self._play()
             else:
                 await self._show()
+        await self.playout.drained()
         for call in self._calls:
             await self._outlet.call(call)
-        await self.playout.drained()
         return ReplyDone(self._job.turn, tuple(self._calls), self._usage, self._fault)
 
     async def _think(self) -> None:
