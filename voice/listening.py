@@ -83,11 +83,14 @@ class Listening:
         self._agreement = Agreement()
         self._work = anyio.Event()
         self._progress = anyio.Event()
+        self._config: VadConfig | None = None
 
     def configure(self, vad: VadConfig | None) -> None:
         """Find speech by these settings; None leaves the ends of utterances to `close` alone."""
-        self._config = vad
-        self._reset_detection()
+        if vad != self._config:
+            self.starve()
+            self._config = vad
+            self._reset_detection()
 
     @property
     def speaking(self) -> bool:

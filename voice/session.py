@@ -63,6 +63,7 @@ class Session:
             limit=config.limits.utterance_seconds,
             ahead=config.limits.audio_ahead_seconds,
         )
+        self._resampler = Resampler(protocol.session.input_format.rate, RATE)
         self._configure()
 
     async def run(self) -> None:
@@ -226,7 +227,8 @@ class Session:
     def _configure(self) -> None:
         """Put the session's settings into force."""
         settings = self._protocol.session
-        self._resampler = Resampler(settings.input_format.rate, RATE)
+        if self._resampler.source != settings.input_format.rate:
+            self._resampler = Resampler(settings.input_format.rate, RATE)
         detection, transcription = settings.turn_detection, settings.transcription
         self._listening.language = (transcription and transcription.language) or self._config.asr.language
         vad: VadConfig | None = None

@@ -363,3 +363,15 @@ async def test_a_slow_recogniser_does_not_hold_up_a_caller_who_speaks_in_real_ti
         await caller.until(lambda: "rejoinder.turn.timeline" in caller.types())
         [timeline] = [event.timeline for _, event in caller.events if hasattr(event, "timeline")]
         assert timeline["marks_ms"]["endpoint"] == pytest.approx(500, abs=40), "every frame was read as it came"
+
+
+async def test_settings_may_change_while_the_caller_speaks() -> None:
+    async with call() as caller:
+        await caller.say("what time is")
+        await caller.send(caller.client.update(instructions="Be brief."))
+        await caller.say("it now")
+        await caller.send(
+            caller.client.update(audio={"input": {"turn_detection": {"type": "server_vad", "threshold": 0.6}}})
+        )
+        await caller.until(lambda: "response.done" in caller.types())
+        assert caller.replies == ["you said what time is it now"]
