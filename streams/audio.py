@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,6 +12,8 @@ import soxr
 from numpy.typing import NDArray
 
 Samples = NDArray[np.int16]
+
+_BLOCK = 1 << 16  # frames decoded at a time
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,19 +112,31 @@ def resample(audio: Audio, rate: int) -> Audio:
     return Audio(samples, rate, round(audio.start * rate / audio.rate))
 
 
-def read(source: Path | BinaryIO) -> Audio:
+def read(source: Path | BinaryIO, longest: float = inf) -> Audio:
     """Decode a file (WAV, FLAC, Ogg, Opus, MP3) to mono at its own rate.
 
+    Args:
+        longest: seconds it may have; fewer at rates above 48 kHz.
+
     Raises:
-        ValueError: the file is no audio that libsndfile reads.
+        ValueError: the file is no audio that libsndfile reads, or too long.
     """
+    name = source if isinstance(source, Path) else "the file"
+    pieces, count = [silence(0, 1).samples], 0
     try:
-        samples, rate = soundfile.read(source, dtype="float32", always_2d=True)
+        with soundfile.SoundFile(source) as file:
+            rate = file.samplerate
+            while len(block := file.read(_BLOCK, dtype="float32", always_2d=True)):
+                pieces.append(from_floats(block.mean(axis=1), rate).samples)
+                count += len(block)
+                if count > longest * min(rate, 48_000):
+                    raise ValueError(f"{name}: longer than {longest:.0f} s; cut it into parts")
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{source}: not readable as audio ({error}); give WAV, FLAC, Ogg, Opus or MP3") from error
-    return from_floats(samples.mean(axis=1), rate)
+        raise ValueError(f"{name}: not readable as audio ({error}); give WAV, FLAC, Ogg, Opus or MP3") from error
+    return Audio(np.concatenate(pieces), rate)
 
 
 def write(target: Path | BinaryIO, audio: Audio, kind: str = "WAV") -> None:
-    """Encode to a file; `kind` is a libsndfile format: WAV, FLAC, OGG, MP3."""
-    soundfile.write(target, audio.samples, audio.rate, format=kind, subtype="PCM_16" if kind == "WAV" else None)
+    """Encode to a file; `kind` is a libsndfile format (WAV, FLAC, OGG, MP3), or OPUS for Opus in Ogg."""
+    subtype = {"WAV": "PCM_16", "OPUS": "OPUS"}.get(kind)
+    soundfile.write(target, audio.samples, audio.rate, format="OGG" if kind == "OPUS" else kind, subtype=subtype)

@@ -60,6 +60,7 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
     "llm_ttft_seconds": ("Request to first token of the language model.", (), _SECONDS),
     "llm_tpot_seconds": ("Time per token after the first.", (), _SHORT),
     "llm_accept_length": ("Mean tokens accepted per verification step of an answer.", (), _TOKENS),
+    "playout_gap_seconds": ("Silence inside a spoken answer, because its next words were late.", (), _SECONDS),
     "lane_wait_seconds": ("Wait for a thread of an engine's lane.", ("lane", "priority"), _SECONDS),
     "speculation_saved_seconds": ("Time a speculative reply won.", ("outcome",), _SECONDS),
     "cancel_to_idle_seconds": ("Cancelling a reply to its engine being idle.", ("engine",), _SECONDS),

@@ -8,15 +8,19 @@ from streams.audio import Audio
 
 
 class Playout:
-    """Paces one reply. `sent` is in seconds from its first sample.
+    """Paces one reply.
 
     The listener is taken to play each sample as soon as it may: right away when nothing is queued before it.
-    When nothing is queued and nothing arrives, the listener hears a gap: an underrun.
+    When nothing is queued and nothing arrives, the listener hears a gap.
+
+    Attributes:
+        sent: seconds of sound handed over.
+        gaps: seconds of silence the listener heard in between.
     """
 
     def __init__(self, ahead: float) -> None:
         self.sent = 0.0
-        self.underruns = 0
+        self.gaps = 0.0
         self._ahead = ahead
         self._origin = 0.0  # loop time at which sample 0 sounded, gaps left out
 
@@ -30,7 +34,7 @@ class Playout:
         await out(audio)
         gap = anyio.current_time() - self._origin - self.sent
         if gap > 0:
-            self.underruns += self.sent > 0
+            self.gaps += gap if self.sent else 0.0
             self._origin += gap
         self.sent += audio.seconds
 

@@ -14,6 +14,7 @@ RANKS = (
     ("voice.__main__",),
     ("voice.cli",),
     ("voice.app",),
+    ("voice.rest",),
     ("voice.service", "voice.files", "voice.settings", "voice.subtitles"),
     ("voice.session",),
     ("voice.answering",),
@@ -29,8 +30,8 @@ RANKS = (
 )
 
 FENCES = {
-    "fastapi": ("voice.app",),
-    "starlette": ("voice.app", "streams.websocket"),
+    "fastapi": ("voice.app", "voice.rest"),
+    "starlette": ("voice.app", "voice.rest", "streams.websocket"),
     "uvicorn": ("voice.app", "streams.websocket"),
     "ctranslate2": ("voice.engines",),
     "faster_whisper": ("voice.engines",),

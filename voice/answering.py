@@ -186,7 +186,10 @@ class Answers:
 
     def finish(self, turn: int, usage: Usage, fault: str) -> None:
         """Tell that a reply is over."""
-        writer = self._running.pop(turn).writer
+        running = self._running.pop(turn)
+        writer = running.writer
+        if running.replying.playout.sent:
+            self._tap.observe("playout_gap_seconds", running.replying.playout.gaps)
         if fault:
             frames = writer.done("failed", usage=usage, fault=fault)
         elif usage.finish == "length":

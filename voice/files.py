@@ -1,12 +1,13 @@
 """Whole files instead of calls: a recording to words, a text to sound."""
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import aclosing
 
 from streams.audio import Audio, join, resample
 from voice.chunker import Chunker
 from voice.config import Config, VadConfig
 from voice.engines import Asr, EngineError, Tts, Vad
-from voice.events import Priority, Word
+from voice.events import Hypothesis, Priority, Word
 
 RATE = 16_000
 FRAME = 512
@@ -53,6 +54,37 @@ def _runs(probabilities: list[float], config: VadConfig) -> list[tuple[int, int]
     return runs if began is None else [*runs, (began, len(probabilities))]
 
 
+def cut(audio: Audio, vad: Vad, config: VadConfig) -> list[Audio]:
+    """The passages of a recording at 16 kHz that hold speech. Computes; not for the event loop of a server."""
+    stream = vad.stream()
+    probabilities = [value for piece in audio.frames(RATE) for value in stream.push(piece)]
+    return [
+        audio.span(first * FRAME, last * FRAME if last < len(probabilities) else audio.end)
+        for first, last in passages(probabilities, config)
+    ]
+
+
+async def recognise(
+    parts: Iterable[Audio], asr: Asr, *, language: str, session: str = SESSION, translate: bool = False
+) -> AsyncGenerator[Hypothesis]:
+    """Recognise passages one by one, as work that live callers overtake.
+
+    Args:
+        language: ISO 639-1 code, or empty for that of the first passage.
+        session: for fairness between callers.
+        translate: into English.
+
+    Raises:
+        EngineError: recognition failed.
+    """
+    for part in parts:
+        heard = await asr.transcribe(
+            part, priority=Priority.BATCH, session=session, language=language, translate=translate
+        )
+        language = language or ("" if translate else heard.language)
+        yield heard
+
+
 async def transcribe(
     audio: Audio,
     vad: Vad,
@@ -62,7 +94,7 @@ async def transcribe(
     translate: bool = False,
     advance: Callable[[float], None] = lambda seconds: None,
 ) -> tuple[tuple[Word, ...], str]:
-    """Recognise a recording passage by passage, as work that live callers overtake.
+    """Recognise a recording.
 
     Args:
         audio: any rate.
@@ -76,21 +108,22 @@ async def transcribe(
         EngineError: recognition failed.
     """
     audio = resample(audio, RATE)
-    stream = vad.stream()
-    probabilities = [value for piece in audio.frames(RATE) for value in stream.push(piece)]
-    words: list[Word] = []
-    language, done = config.asr.language, 0
-    for first, last in passages(probabilities, config.vad):
-        piece = audio.span(first * FRAME, last * FRAME if last < len(probabilities) else audio.end)
-        heard = await asr.transcribe(
-            piece, priority=Priority.BATCH, session=SESSION, language=language, translate=translate
-        )
-        words += heard.words
-        language = language or ("" if translate else heard.language)
-        advance((piece.end - done) / RATE)
-        done = piece.end
+    parts = cut(audio, vad, config.vad)
+    found: list[Hypothesis] = []
+    done = 0
+    async with aclosing(recognise(parts, asr, language=config.asr.language, translate=translate)) as hypotheses:
+        async for heard in hypotheses:
+            found.append(heard)
+            end = parts[len(found) - 1].end
+            advance((end - done) / RATE)
+            done = end
     advance((audio.end - done) / RATE)
-    return tuple(words), "en" if translate else language or "en"
+    return tuple(word for heard in found for word in heard.words), spoken(found, config.asr.language)
+
+
+def spoken(found: list[Hypothesis], language: str) -> str:
+    """The language of a transcript: that of its first passage; where there is none, the one that was asked for."""
+    return found[0].language if found else language or "en"
 
 
 async def say(

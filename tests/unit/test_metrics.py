@@ -24,6 +24,7 @@ DECLARED = {
     "edge_dropped_seconds": "counter",
     "audio_seconds": "counter",
     "speculation": "counter",
+    "playout_gap_seconds": "histogram",
     "speculation_saved_seconds": "histogram",
     "cancel_to_idle_seconds": "histogram",
     "loop_lag_seconds": "histogram",

@@ -81,6 +81,10 @@ class Vad(Engine, Protocol):
 class Asr(Engine, Protocol):
     """Turns audio into words."""
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """ISO 639-1 codes of what it understands; a model of English alone translates nothing."""
+
     async def transcribe(
         self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
     ) -> Hypothesis:

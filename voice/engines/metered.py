@@ -34,6 +34,11 @@ class MeteredAsr:
 
     async def __aexit__(self, *exc: object) -> None: ...
 
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """See `voice.engines.Asr`."""
+        return self._asr.languages
+
     async def transcribe(
         self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
     ) -> Hypothesis:

@@ -52,6 +52,7 @@ class WhisperAsr:
         self._folder = setup.model(self._config.model)
         self._lane = setup.lane
         self._model: Any = None
+        self.languages: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
         await self._lane.run(self._load, priority=Priority.FINAL, session="")
@@ -82,9 +83,9 @@ class WhisperAsr:
         self._start = self._special("startoftranscript")
         self._plain = self._special("notimestamps")
         self._end = self._special("endoftext")
-        self._languages = self._known_languages()
+        self.languages = self._known_languages()
         noise = np.random.default_rng(0).normal(0, 1000, RATE).astype(np.int16)
-        self._decode(Audio(noise, RATE), LEAST, 10, self._languages[0], translate=False)
+        self._decode(Audio(noise, RATE), LEAST, 10, self.languages[0], translate=False)
 
     def _special(self, name: str) -> int:
         token = self._tokens.token_to_id(f"<|{name}|>")
@@ -110,8 +111,8 @@ class WhisperAsr:
         """
         if audio.rate != RATE:
             raise EngineError(f"audio at {audio.rate} Hz: recognition takes {RATE} Hz; resample it first")
-        if language and language not in self._languages:
-            known = ", ".join(sorted(self._languages))
+        if language and language not in self.languages:
+            known = ", ".join(sorted(self.languages))
             raise EngineError(f'language "{language}": unknown to {self._config.model}; it knows {known}')
         if not self._model.is_multilingual:
             language, translate = "en", False
