@@ -76,10 +76,20 @@ def wait_until_ready(url: str, process: "subprocess.Popen[bytes]", patience: flo
     raise RuntimeError(f"the server did not become ready within {patience:g} s; run `rejoinder serve` to see why")
 
 
-def clips(manifest: Path, kinds: set[str], most: int) -> list[dict[str, Any]]:
-    """Entries of those kinds, at most so many, spread evenly over the manifest."""
-    entries = [json.loads(line) for line in manifest.read_text().splitlines()]
-    fit = [entry for entry in entries if entry["kind"] in kinds and _usable(entry)]
+@dataclass(frozen=True)
+class Clip:
+    """A recording of the manifest; `offset` is where its speech ends, in seconds."""
+
+    id: str
+    path: Path
+    transcript: str
+    offset: float
+
+
+def clips(folder: Path, kinds: set[str], most: int) -> list[Clip]:
+    """Recordings of those kinds, at most so many, spread evenly over the folder's manifest."""
+    entries = map(json.loads, (folder / "manifest.jsonl").read_text().splitlines())
+    fit = [_clip(folder, entry) for entry in entries if entry["kind"] in kinds and _usable(entry)]
     picked = np.unique(np.linspace(0, len(fit) - 1, min(most, len(fit))).round().astype(int))
     return [fit[n] for n in picked]
 
@@ -87,20 +97,25 @@ def clips(manifest: Path, kinds: set[str], most: int) -> list[dict[str, Any]]:
 def _usable(entry: dict[str, Any]) -> bool:
     if entry["kind"] != "speech":
         return True
-    agrees = entry.get("check", {}).get("align_agrees_with_vad", False)
-    return bool(entry["language"] == "en" and agrees and 1.5 <= entry["seconds"] <= 15)
+    trusted = "vad_offset" in entry or entry["check"].get("align_agrees_with_vad", False)
+    return bool(entry.get("language", "en") == "en" and trusted and 1.5 <= entry["seconds"] <= 15)
 
 
-def say(url: str, folder: Path, entry: dict[str, Any]) -> Row:
+def _clip(folder: Path, entry: dict[str, Any]) -> Clip:
+    offset = entry.get("vad_offset") or entry.get("check", {}).get("vad_offset") or entry["seconds"]
+    return Clip(entry.get("id", entry["file"]), folder / entry["file"], entry.get("transcript") or "", offset)
+
+
+def say(url: str, clip: Clip) -> Row:
     """Say one clip of speech."""
-    call: Call = anyio.run(speak, url, read(folder / entry["file"]), entry["check"]["vad_offset"], PATIENCE)
+    call: Call = anyio.run(speak, url, read(clip.path), clip.offset, PATIENCE)
     marks = call.marks[-1] if call.marks else {}
-    return Row(entry["id"], call.waited, marks, call.disagreement, call.cut_off, call.transcript, entry["transcript"])
+    return Row(clip.id, call.waited, marks, call.disagreement, call.cut_off, call.transcript, clip.transcript)
 
 
-def answers_to_noise(url: str, folder: Path, entry: dict[str, Any]) -> int:
+def answers_to_noise(url: str, clip: Clip) -> int:
     """Play a clip without speech; how many answers it got."""
-    sound = read(folder / entry["file"])
+    sound = read(clip.path)
     call: Call = anyio.run(speak, url, sound, sound.seconds, max(1.0, QUIET_SECONDS - sound.seconds))
     return len(call.created)
 
@@ -149,15 +164,11 @@ def main(
     console = Console()
     if not (speech / "manifest.jsonl").is_file():
         speech = Path(__file__).parent.parent / "tests" / "data"
-    manifest = speech / "manifest.jsonl"
-    spoken = clips(manifest, {"speech"}, most)
-    silent = clips(manifest, {"noise", "music", "silence", "tone"}, most_noise)
+    spoken = clips(speech, {"speech"}, most)
+    silent = clips(speech, {"noise", "music", "silence", "tone"}, most_noise)
     with server(*(sets or [])) as url:
-        rows = [say(url, speech, entry) for entry in track(spoken, "speaking", console=console)]
-        noise = {
-            entry["id"]: answers_to_noise(url, speech, entry)
-            for entry in track(silent, "making noise", console=console)
-        }
+        rows = [say(url, clip) for clip in track(spoken, "speaking", console=console)]
+        noise = {clip.id: answers_to_noise(url, clip) for clip in track(silent, "making noise", console=console)}
     console.print(show(rows, noise))
     for row in rows:
         if row.waited is None:
