@@ -132,7 +132,9 @@ def read(source: Path | BinaryIO, longest: float = inf) -> Audio:
                 if count > longest * min(rate, 48_000):
                     raise ValueError(f"{name}: longer than {longest:.0f} s; cut it into parts")
     except soundfile.LibsndfileError as error:
-        raise ValueError(f"{name}: not readable as audio ({error}); give WAV, FLAC, Ogg, Opus or MP3") from error
+        raise ValueError(
+            f"{name}: not readable as audio ({error.error_string}); give WAV, FLAC, Ogg, Opus or MP3"
+        ) from error
     return Audio(np.concatenate(pieces), rate)
 
 

@@ -3,7 +3,6 @@
 import logging
 import socket
 import time
-from collections.abc import Mapping
 from http import HTTPStatus
 
 import anyio
@@ -26,6 +25,7 @@ from voice.config import Config, ServerConfig
 from voice.models import REGISTRY, Store, needed
 from voice.realtime.server import ServerSide
 from voice.realtime.settings import SessionDefaults
+from voice.rest import REQUESTS, failure, router
 from voice.service import open_engines
 from voice.session import Session
 
@@ -44,6 +44,7 @@ class Gateway:
         self.engines = engines
         self.tap = tap
         self.admission = Admission(config.limits.sessions, tap)
+        self.files = Admission(REQUESTS, tap)
         self.sessions: set[Session] = set()
 
     def model_names(self) -> tuple[str, ...]:
@@ -77,6 +78,7 @@ class Gateway:
     async def drain(self) -> None:
         """Let nobody in any more, let running answers end, and say goodbye."""
         self.admission.drain()
+        self.files.drain()
         for session in list(self.sessions):
             session.leave(1012, "the server restarts; connect again")
         await self.admission.emptied(self.config.limits.drain_seconds)
@@ -98,7 +100,7 @@ class Guard:
         try:
             check(self._config.auth, self._config.server.host, Headers(scope=scope), scope.get("subprotocols", ()))
         except Denied as denied:
-            refusal = _error(str(denied), denied.status, "access_denied")
+            refusal = failure(str(denied), denied.status, "access_denied")
             if scope["type"] == "websocket":
                 return await WebSocket(scope, receive, send).send_denial_response(refusal)
             return await refusal(scope, receive, send)
@@ -109,6 +111,7 @@ def create_app(gateway: Gateway, metrics: Prometheus) -> FastAPI:
     """The HTTP and WebSocket routes."""
     app = FastAPI(title="Rejoinder", version=voice.__version__, redoc_url=None)
     app.add_middleware(Guard, config=gateway.config)
+    app.include_router(router(gateway))
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -139,14 +142,14 @@ def create_app(gateway: Gateway, metrics: Prometheus) -> FastAPI:
 
     @app.websocket("/{path:path}")
     async def nowhere(websocket: WebSocket, path: str) -> None:
-        refusal = _error(f"/{path} takes no WebSocket; conversations are at /v1/realtime", 404, "not_found")
+        refusal = failure(f"/{path} takes no WebSocket; conversations are at /v1/realtime", 404, "not_found")
         await websocket.send_denial_response(refusal)
 
     @app.exception_handler(HTTPException)
     async def refuse(request: Request, refused: HTTPException) -> JSONResponse:
         status = HTTPStatus(refused.status_code)
         message = f"{request.method} {request.url.path}: {refused.detail}; /docs lists what there is"
-        return _error(message, status, status.phrase.lower().replace(" ", "_"), refused.headers)
+        return failure(message, status, status.phrase.lower().replace(" ", "_"), refused.headers)
 
     return app
 
@@ -157,7 +160,7 @@ async def _converse(gateway: Gateway, websocket: WebSocket) -> None:
     model, binary = query.get("model", ""), BINARY_PROTOCOL in offered
     if model and model not in gateway.model_names():
         known = ", ".join(gateway.model_names())
-        refusal = _error(f"model {model!r} is not known here; choose one of {known}", 400, "model_not_found")
+        refusal = failure(f"model {model!r} is not known here; choose one of {known}", 400, "model_not_found")
         return await websocket.send_denial_response(refusal)
     await websocket.accept(BINARY_PROTOCOL if binary else REALTIME_PROTOCOL if REALTIME_PROTOCOL in offered else None)
     link = WebSocketLink(websocket, gateway.config.limits.stalled_reader_seconds)
@@ -181,12 +184,6 @@ async def _converse(gateway: Gateway, websocket: WebSocket) -> None:
         raise
     finally:
         gateway.sessions.discard(session)
-
-
-def _error(message: str, status: int, code: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An error as OpenAI's HTTP API shapes it."""
-    error = {"type": "invalid_request_error", "code": code, "message": message, "param": None}
-    return JSONResponse({"error": error}, status, headers)
 
 
 class Server(uvicorn.Server):

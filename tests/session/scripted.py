@@ -105,6 +105,8 @@ class ScriptedVad(Part):
 
 
 class ScriptedAsr(Part):
+    languages = ("en",)
+
     def __init__(self, seconds: float = 0.08) -> None:
         super().__init__()
         self.seconds = seconds
