@@ -170,6 +170,7 @@ def test_invariants_hold_for_any_conversation(policy: dialog.Policy, script: lis
     world = World(policy)
     for action, number in script:
         world.do(action, number)
+    assert not world.ended & (world.running | world.gated), "what has ended stays ended"
 
 
 @given(policies, st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 20)), max_size=60))
