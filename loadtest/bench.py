@@ -31,6 +31,7 @@ from loadtest.picture import draw
 from streams.audio import read
 from voice.timeline import MARKS
 
+OWN_CLIPS = Path(__file__).parent.parent / "tests" / "data"
 PATIENCE = 6.0
 QUIET_SECONDS = 20.0
 
@@ -153,7 +154,10 @@ def _quantiles(values: np.ndarray) -> str:
 
 
 def main(
-    speech: Annotated[Path, typer.Option(help="Folder with manifest.jsonl.")] = Path("../shared/data/speech"),
+    speech: Annotated[
+        Path,
+        typer.Option(envvar="REJOINDER_TEST_SPEECH", exists=True, help="Folder with manifest.jsonl and what it names."),
+    ] = OWN_CLIPS,
     most: Annotated[int, typer.Option(help="Clips of speech.")] = 40,
     most_noise: Annotated[int, typer.Option(help="Clips without speech.")] = 12,
     output: Annotated[Path | None, typer.Option("-o", help="Write the single results there, as JSON.")] = None,
@@ -162,8 +166,6 @@ def main(
 ) -> None:
     """Measure what one caller experiences."""
     console = Console()
-    if not (speech / "manifest.jsonl").is_file():
-        speech = Path(__file__).parent.parent / "tests" / "data"
     spoken = clips(speech, {"speech"}, most)
     silent = clips(speech, {"noise", "music", "silence", "tone"}, most_noise)
     with server(*(sets or [])) as url:
