@@ -19,7 +19,7 @@ RANKS = (
     ("voice.session",),
     ("voice.answering",),
     ("voice.listening", "voice.replying"),
-    ("voice.terms", "voice.timeline", "voice.access"),
+    ("voice.terms", "voice.timeline", "voice.access", "voice.logs"),
     ("voice.dialog", "voice.realtime"),
     ("voice.engines", "voice.models"),
     ("voice.chunker", "voice.agreement", "voice.vad", "voice.endpoint"),

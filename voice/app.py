@@ -22,6 +22,7 @@ from streams.websocket import WebSocketLink, WebSocketProtocol, bound_sending
 from voice.access import Denied, check, keys_required
 from voice.answering import Engines
 from voice.config import Config, ServerConfig
+from voice.logs import set_up
 from voice.models import REGISTRY, Store, needed
 from voice.realtime.server import ServerSide
 from voice.realtime.settings import SessionDefaults
@@ -254,6 +255,5 @@ def _announce(config: Config, port: int) -> None:
 
 def serve(config: Config) -> None:
     """`run`, in an event loop of its own."""
-    logging.basicConfig(level=config.logging.level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # it has a line for every answer
+    set_up(config.logging)
     anyio.run(run, config, backend_options={"use_uvloop": True})

@@ -160,7 +160,9 @@ def test_render_masks_secrets_and_names_origins() -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
 def test_loopback_needs_no_keys(host: str) -> None:
-    check(load(None, {}, [f"server.host={host}"])[0])
+    config, _ = load(None, {}, [f"server.host={host}"])
+    check(config)
+    assert (config.server.host, config.auth.keys) == (host, ())
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.0.2", "example.org", ""])

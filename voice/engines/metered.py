@@ -103,6 +103,8 @@ class _TokenMeter:
         if self._first and usage.completion > 1:
             self._tap.observe("llm_tpot_seconds", (now - self._first) / (usage.completion - 1))
         self._tap.observe("engine_seconds", now - self._begun, engine="llm", job="answer")
+        if usage.accept_length:
+            self._tap.observe("llm_accept_length", usage.accept_length)
         tokens = {"prompt": usage.prompt, "cached": usage.cached, "completion": usage.completion}
         for kind, count in tokens.items():
             self._tap.count("llm_tokens_total", count, kind=kind)
