@@ -35,7 +35,7 @@ bench: $(VENV)/.test
 # The lock files name versions and hashes only; which registry serves them is the user's pip configuration.
 lock: $(VENV)/.test
 	$(LOCK) requirements/bootstrap.in -o requirements/bootstrap.txt
-	$(LOCK) pyproject.toml --extra test --extra bench --extra dev -o requirements/test.txt
+	$(LOCK) pyproject.toml --extra test --extra eval --extra dev -o requirements/test.txt
 	$(LOCK) pyproject.toml -c requirements/test.txt -o requirements/runtime.txt
 	$(LOCK) requirements/cuda.in -o requirements/cuda.txt
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import anyio
 import httpx
@@ -28,7 +28,7 @@ from whisper_normalizer.english import EnglishTextNormalizer
 
 from loadtest.caller import Call, speak
 from loadtest.picture import draw
-from streams.audio import read
+from voice.evaluation.manifest import Clip, chosen, read_manifest, spread
 from voice.timeline import MARKS
 
 OWN_CLIPS = Path(__file__).parent.parent / "tests" / "data"
@@ -77,46 +77,26 @@ def wait_until_ready(url: str, process: "subprocess.Popen[bytes]", patience: flo
     raise RuntimeError(f"the server did not become ready within {patience:g} s; run `rejoinder serve` to see why")
 
 
-@dataclass(frozen=True)
-class Clip:
-    """A recording of the manifest; `offset` is where its speech ends, in seconds."""
-
-    id: str
-    path: Path
-    transcript: str
-    offset: float
-
-
 def clips(folder: Path, kinds: set[str], most: int) -> list[Clip]:
     """Recordings of those kinds, at most so many, spread evenly over the folder's manifest."""
-    entries = map(json.loads, (folder / "manifest.jsonl").read_text().splitlines())
-    fit = [_clip(folder, entry) for entry in entries if entry["kind"] in kinds and _usable(entry)]
-    picked = np.unique(np.linspace(0, len(fit) - 1, min(most, len(fit))).round().astype(int))
-    return [fit[n] for n in picked]
+    fit = chosen(read_manifest(folder / "manifest.jsonl"), kinds=kinds, languages=["en"])
+    return spread([clip for clip in fit if not clip.talks or _usable(clip)], most)
 
 
-def _usable(entry: dict[str, Any]) -> bool:
-    if entry["kind"] != "speech":
-        return True
-    trusted = "vad_offset" in entry or entry["check"].get("align_agrees_with_vad", False)
-    return bool(entry.get("language", "en") == "en" and trusted and 1.5 <= entry["seconds"] <= 15)
-
-
-def _clip(folder: Path, entry: dict[str, Any]) -> Clip:
-    offset = entry.get("vad_offset") or entry.get("check", {}).get("vad_offset") or entry["seconds"]
-    return Clip(entry.get("id", entry["file"]), folder / entry["file"], entry.get("transcript") or "", offset)
+def _usable(clip: Clip) -> bool:
+    return clip.trusted and clip.offset is not None and 1.5 <= (clip.seconds or 0) <= 15
 
 
 def say(url: str, clip: Clip) -> Row:
     """Say one clip of speech."""
-    call: Call = anyio.run(speak, url, read(clip.path), clip.offset, PATIENCE)
+    call: Call = anyio.run(speak, url, clip.audio(), clip.offset or 0.0, PATIENCE)
     marks = call.marks[-1] if call.marks else {}
     return Row(clip.id, call.waited, marks, call.disagreement, call.cut_off, call.transcript, clip.transcript)
 
 
 def answers_to_noise(url: str, clip: Clip) -> int:
     """Play a clip without speech; how many answers it got."""
-    sound = read(clip.path)
+    sound = clip.audio()
     call: Call = anyio.run(speak, url, sound, sound.seconds, max(1.0, QUIET_SECONDS - sound.seconds))
     return len(call.created)
 

@@ -1,4 +1,4 @@
-"""The bench as a picture: how long callers waited, and what for."""
+"""The measurements as pictures: how long callers waited, and what for."""
 
 from pathlib import Path
 
@@ -46,6 +46,31 @@ def draw(turns: list[dict[str, float]], target: Path) -> None:
     axes.set(yticks=[], xlabel="ms after the end of the caller's speech", ylabel=f"{len(spans)} turns")
     handles = [Patch(color=colours[name]) for name in WAITS]
     axes.legend(handles, WAITS.values(), fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(target, metadata={"Date": None})
+    plt.close(figure)
+
+
+def draw_lags(lags: dict[int, list[tuple[float, float]]], target: Path) -> None:
+    """One line per number of streams: how the wait for final texts goes as time passes; who keeps up stays level.
+
+    Args:
+        lags: number of streams -> (second of the run, seconds of waiting) of each final text.
+        target: SVG file to write.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
+    colours = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(lags)))
+    for colour, (streams, points) in zip(colours, lags.items(), strict=True):
+        at, lag = np.array(sorted(points)).reshape(-1, 2).T
+        middles = [chunk for chunk in np.array_split(np.arange(len(at)), 8) if len(chunk)]
+        axes.plot(
+            [at[chunk].mean() for chunk in middles],
+            [1000 * np.median(lag[chunk]) for chunk in middles],
+            color=colour,
+            label=f"{streams}",
+        )
+    axes.set(xlabel="seconds of the run", ylabel="ms from the end of speech to its text", yscale="log")
+    axes.legend(title="streams", fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)

@@ -33,7 +33,9 @@ class LaneClosed(Exception):
 
 
 @dataclass(slots=True, eq=False)
-class _Job:
+class Job:
+    """A call on its way through a lane."""
+
     call: Callable[[], Any]
     priority: int
     session: str
@@ -43,7 +45,16 @@ class _Job:
     result: Any = None
     error: BaseException | None = None
 
+    def run(self) -> BaseException | None:
+        """Make the call; returns what it raised."""
+        try:
+            self.result = self.call()
+        except BaseException as raised:  # noqa: BLE001 - the caller gets it
+            return raised
+        return None
+
     def settle(self, error: BaseException | None) -> None:
+        """It is over: wake who waits for it."""
         self.error = error
         self.done.set()
 
@@ -67,13 +78,13 @@ class Lane:
         self.threads = threads
         self.waiting = waiting
         self._tap = tap
-        self._jobs: list[_Job] = []
+        self._jobs: list[Job] = []
         self._running = 0
         self._served: dict[str, int] = {}
         self._services = 0
         self._open = False
         self._emptied = asyncio.Event()
-        self._handover: SimpleQueue[_Job | None] = SimpleQueue()  # never more than a job for each free thread
+        self._handover: SimpleQueue[Job | None] = SimpleQueue()  # never more than a job for each free thread
         self._workers: list[threading.Thread] = []
 
     @property
@@ -129,7 +140,7 @@ class Lane:
             raise LaneClosed(f"lane {self.name} is closed")
         if self._running == self.threads and len(self._jobs) >= self.waiting:
             raise LaneFull(f"lane {self.name} is full: {len(self._jobs)} calls wait; try again later")
-        job = _Job(call, priority, session, asyncio.get_running_loop().time())
+        job = Job(call, priority, session, asyncio.get_running_loop().time())
         self._jobs.append(job)
         self._dispatch()
         try:
@@ -159,11 +170,15 @@ class Lane:
             del self._served[next(iter(self._served))]
         self._running += 1
         waited = asyncio.get_running_loop().time() - job.arrived
-        self._tap.observe("lane_wait_seconds", waited, lane=self.name, priority=_label(job.priority))
+        self._tap.observe("lane_wait_seconds", waited, lane=self.name, priority=label(job.priority))
         self._tap.level("lane_busy", self._running, lane=self.name)
+        self._begin(job)
+
+    def _begin(self, job: Job) -> None:
+        """Have a free thread make the call; `_finish` follows on the event loop."""
         self._handover.put(job)
 
-    def _finish(self, job: _Job, error: BaseException | None) -> None:
+    def _finish(self, job: Job, error: BaseException | None) -> None:
         """On the event loop: the job's thread is free again."""
         self._running -= 1
         self._tap.level("lane_busy", self._running, lane=self.name)
@@ -177,17 +192,14 @@ class Lane:
         """A worker thread."""
         _lower_own_priority()
         while (job := self._handover.get()) is not None:
-            error: BaseException | None = None
-            try:
-                job.result = job.call()
-            except BaseException as raised:  # noqa: BLE001 - the caller gets it
-                error = raised
+            error = job.run()
             with suppress(RuntimeError):  # the loop was closed without leaving the lane: nobody waits
                 loop.call_soon_threadsafe(self._finish, job, error)
             del job, error
 
 
-def _label(priority: int) -> str:
+def label(priority: int) -> str:
+    """What a priority is called in metrics."""
     return priority.name.lower() if isinstance(priority, Enum) else str(priority)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.virtual_time import VirtualLoop
+from streams.virtual import VirtualLoop
 from voice.config import ModelsConfig
 from voice.models import Store
 

@@ -1,73 +1,104 @@
-"""Which words of a growing transcript will stay: LocalAgreement-2 (Liu et al. 2020; Macháček et al. 2023). Pure.
+"""Which words of a growing transcript are shown, and which will stay. Pure.
 
-The contract with whoever shows the text: `Transcript.stable` of partials is append-only, as a string; `finish` gives
-the recogniser's last word on the utterance, which may differ from what was shown. `delta` says what to append.
+There are two kinds of hypotheses. Quick ones look at the newest seconds only; what they find is shown once two of them
+in a row agree (LocalAgreement: Liu et al. 2020; Macháček et al. 2023) and may still change. Thorough ones look at all
+that is open; words that they have heard with some seconds of speech around them are promised.
+
+The contract with whoever shows the text: `Transcript.stable` holds the promised words and is append-only, as a string,
+up to and including the final text. `delta` says what to append.
 """
 
 import unicodedata
 
 from voice.events import Hypothesis, Transcript, Word
 
-TRAILING = ".,;:!?…。，！？"
-"""Punctuation that a cut-off sentence gets at its end, whether it ends there or not."""
+AGREEING = 2
+"""Quick hypotheses in a row that a word must be in before it counts as heard."""
+CUT_OFF = 0.7
+"""Seconds at the end of the audio in which quick hypotheses settle nothing: the last word may be cut off."""
+PROMISED, LONG_AGO = 1.5, 8.0
+"""Seconds of audio that must follow a word in a thorough hypothesis before it may be promised; and before it must."""
+CERTAIN = 0.8
+"""Confidence from which one thorough hypothesis is enough to promise a word; else the one before must have had it."""
+SURE = 0.75
+"""Confidence from which a word is shown the first time it is heard."""
 
 
 class Agreement:
-    """The open utterance of one caller; a new one for every utterance.
-
-    A word is agreed once it followed the agreed ones in two hypotheses in a row, whatever its case and punctuation.
-    """
+    """The open utterance of one caller; a new one for every utterance."""
 
     def __init__(self) -> None:
-        self._agreed: list[Word] = []
-        self._open: tuple[str, ...] = ()
+        self._heard: list[Word] = []
+        self._looked: list[str] = []  # what the last thorough hypothesis had after the promised words
+        self._promised = 0  # so many of them stay as they are
+        self._open: list[tuple[str, int]] = []  # what comes after them, and how many hypotheses in a row had it
+        self._fresh: tuple[Word, ...] = ()
 
-    @property
-    def words(self) -> tuple[Word, ...]:
-        """The agreed words with their times."""
-        return tuple(self._agreed)
-
-    def partial(self, hypothesis: Hypothesis, start: float, upto: float) -> Transcript:
-        """Take the next hypothesis of the utterance.
+    def quick(self, hypothesis: Hypothesis, start: float, upto: float) -> Transcript:
+        """Take a hypothesis about the newest audio.
 
         Args:
             hypothesis: all words of the audio decoded.
-            start: of that audio, stream seconds: the utterance's start, or later; words agreed before it stand.
+            start: of that audio, stream seconds; words heard before it stand.
             upto: end of that audio, stream seconds.
         """
-        known = self._within(start)
-        words = hypothesis.words
-        fresh = words[_follows([plain(word.text) for word in known], [plain(word.text) for word in words]) :]
-        keys = tuple(plain(word.text) for word in fresh)
-        count = _common(self._open, keys)
-        for word in fresh[:count]:
-            last = word is words[-1]
-            text = word.text.rstrip(TRAILING) or word.text if last else word.text
-            self._agreed.append(Word(text, word.start, word.end, word.confidence))
-        self._open = keys[count:]
-        return Transcript(
-            stable=_line(self._agreed),
-            tentative=_line(fresh[count:]),
-            final=False,
-            upto=upto,
-            language=hypothesis.language,
-        )
+        fresh = _after(self._heard, hypothesis, start)
+        keys = [plain(word.text) for word in fresh]
+        same = _common([key for key, _ in self._open], keys)
+        seen = [(key, self._open[n][1] + 1 if n < same else 1) for n, key in enumerate(keys)]
+        count = 0
+        while count < len(fresh) - 1 and seen[count][1] >= AGREEING and fresh[count].end <= upto - CUT_OFF:
+            count += 1
+        self._heard += fresh[:count]
+        self._fresh, self._open = fresh[count:], seen[count:]
+        return self._transcript(hypothesis, upto, final=False)
 
-    def finish(self, hypothesis: Hypothesis, start: float, upto: float) -> Transcript:
-        """The utterance's final text: the hypothesis as it is, after what was agreed before the audio's `start`."""
-        before = self._agreed[: len(self._agreed) - len(self._within(start))]
-        return Transcript(
-            stable=_line([*before, *hypothesis.words]),
-            tentative="",
-            final=True,
-            upto=upto,
-            language=hypothesis.language,
-        )
+    def thorough(self, hypothesis: Hypothesis, start: float, upto: float, *, final: bool) -> Transcript:
+        """Take a hypothesis about all audio that is not promised yet; it replaces all that is not.
 
-    def _within(self, start: float) -> list[Word]:
-        """The agreed words from `start` on: those whose middle lies after it, and all that follow."""
-        first = next((n for n, word in enumerate(self._agreed) if (word.start + word.end) / 2 >= start), None)
-        return [] if first is None else self._agreed[first:]
+        Args:
+            hypothesis, start, upto: as for `quick`.
+            final: the caller fell silent; if the utterance ends here, this is its text.
+        """
+        promised = self._heard[: self._promised]
+        words = _after(promised, hypothesis, start)
+        whole = len(words) if final else sum(word.end <= upto - CUT_OFF for word in words)
+        self._heard = [*promised, *words[:whole]]
+        self._fresh = words[whole:]
+        self._open = [(plain(word.text), 1) for word in self._fresh]
+        keys = [plain(word.text) for word in words]
+        stays = self._stays(_common(self._looked, keys), upto)
+        self._looked = keys[stays:]
+        self._promised += stays
+        return self._transcript(hypothesis, upto, final=final)
+
+    def _stays(self, twice: int, upto: float) -> int:
+        """How many words to promise, of which the first `twice` were in two thorough hypotheses."""
+        for n, word in enumerate(self._heard[self._promised :]):
+            believed = n < twice or word.confidence >= CERTAIN
+            if not (believed and word.end <= upto - PROMISED) and word.end > upto - LONG_AGO:
+                return n
+        return len(self._heard) - self._promised
+
+    def settled(self, upto: float, *, promised: bool) -> float:
+        """The latest moment, not after `upto`, before which all words are heard, or promised; 0 if there is none."""
+        words = self._heard[: self._promised] if promised else self._heard
+        return max((word.end for word in words if word.end <= upto), default=0.0)
+
+    def _transcript(self, hypothesis: Hypothesis, upto: float, *, final: bool) -> Transcript:
+        stable = self._heard if final else self._heard[: self._promised]
+        tentative = () if final else (*self._heard[self._promised :], *self._presentable())
+        return Transcript(_line(stable), _line(tentative), final, upto, hypothesis.language)
+
+    def _presentable(self) -> tuple[Word, ...]:
+        """The newest words that will probably stay: seen before, or sure and not the last; but some word."""
+        last = len(self._fresh) - 1
+        doubted = (
+            n
+            for n, (word, (_, times)) in enumerate(zip(self._fresh, self._open, strict=True))
+            if times == 1 and (word.confidence < SURE or n == last)
+        )
+        return self._fresh[: max(next(doubted, last + 1), not self._heard)]
 
 
 def delta(shown: str, text: str) -> str:
@@ -88,11 +119,21 @@ def plain(word: str) -> str:
     return "".join(character for character in word.casefold() if not unicodedata.category(character).startswith("P"))
 
 
+def _after(known: list[Word], hypothesis: Hypothesis, start: float) -> tuple[Word, ...]:
+    """The words of a hypothesis about audio from `start` on that come after the known ones.
+
+    Known words count from the first whose middle lies in that audio.
+    """
+    first = next((n for n, word in enumerate(known) if (word.start + word.end) / 2 >= start), len(known))
+    words = hypothesis.words
+    return words[_follows([plain(word.text) for word in known[first:]], [plain(word.text) for word in words]) :]
+
+
 def _line(words: list[Word] | tuple[Word, ...]) -> str:
     return " ".join(word.text for word in words)
 
 
-def _common(left: tuple[str, ...], right: tuple[str, ...]) -> int:
+def _common(left: list[str], right: list[str]) -> int:
     """Length of the common prefix."""
     pairs = zip(left, right, strict=False)
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))

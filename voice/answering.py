@@ -12,7 +12,7 @@ from streams.link import SlowReader
 from streams.tap import Tap
 from voice.commands import Begin, Reason
 from voice.config import Config
-from voice.engines import Asr, Llm, Tts, Vad
+from voice.engines import Asr, Llm, Tts, TurnModel, Vad
 from voice.events import ReplyDone, Spoken, ToolCall, Usage, Word
 from voice.realtime.client_events import Respond
 from voice.realtime.response import ResponseWriter
@@ -28,12 +28,13 @@ OUTBOX = 256
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """The models all callers share."""
+    """The models all callers share; without a turn model, silence alone ends a turn."""
 
     vad: Vad
     asr: Asr
     llm: Llm
     tts: Tts
+    turn: TurnModel | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
-from rich.console import Console
 from rich.filesize import decimal
-from rich.progress import Progress
 from rich.table import Table
 
 from voice.config import Config
-from voice.models import REGISTRY, Bars, ModelError, Store, needed
-from voice.settings import ConfigError, check, load, render
+from voice.console import ConfigOption, Mistake, SetOption, fetch, load_config, progress, wide_console, written
+from voice.evaluation.cli import evaluation
+from voice.models import REGISTRY, ModelError, Store, needed
+from voice.settings import ConfigError, check, render
 from voice.subtitles import Format
 from voice.subtitles import render as render_words
 
@@ -25,24 +25,13 @@ if TYPE_CHECKING:
     from streams.audio import Audio
 
 SOUND_FILES = {".wav": "WAV", ".flac": "FLAC", ".ogg": "OGG"}
-WIDE = 160
-"""Columns of a table where there is no terminal."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Self-hosted, real-time speech server.")
 models = typer.Typer(help="Model files: what is needed, fetch it, check it.")
 app.add_typer(models, name="models")
+app.add_typer(evaluation, name="eval")
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="TOML file; else $REJOINDER_CONFIG, else ./rejoinder.toml.")
-]
-SetOption = Annotated[
-    list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Set one value; may be repeated.")
-]
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="Names as in `models list`; those needed if none.")]
-
-
-class Mistake(Exception):
-    """Something the user can put right; the message says how."""
 
 
 def main() -> int:
@@ -64,15 +53,6 @@ def main() -> int:
 def _complain(message: str) -> int:
     print(f"rejoinder: {' '.join(message.split())}", file=sys.stderr)
     return 2
-
-
-def _load(file: Path | None, sets: list[str] | None) -> tuple[Config, dict[str, str]]:
-    return load(file, os.environ, sets or [])
-
-
-def _fetch(store: Store, names: list[str]) -> None:
-    with Bars(Console(stderr=True)) as bars:
-        store.fetch_all(names, bars)
 
 
 def _print_version(wanted: bool) -> None:
@@ -99,9 +79,9 @@ def serve(
     """Fetch the models that are missing, and answer calls."""
     shortcuts = {"server.host": host, "server.port": port}
     given = [f"{key}={value}" for key, value in shortcuts.items() if value is not None]
-    config, _ = _load(file, [*(sets or []), *given])
+    config, _ = load_config(file, [*(sets or []), *given])
     check(config)
-    _fetch(Store(config.models), needed(config))
+    fetch(Store(config.models), needed(config))
     from voice.app import serve as run
     from voice.engines import EngineError
 
@@ -117,13 +97,13 @@ def serve(
 @app.command("config")
 def show_config(file: ConfigOption = None, sets: SetOption = None) -> None:
     """Print the effective configuration as TOML, with where each value came from."""
-    print(render(*_load(file, sets)), end="")
+    print(render(*load_config(file, sets)), end="")
 
 
 @models.command("list")
 def list_models(file: ConfigOption = None, sets: SetOption = None) -> None:
     """Show all models: licence, size, and whether they are here and needed."""
-    config, _ = _load(file, sets)
+    config, _ = load_config(file, sets)
     store, wanted = Store(config.models), needed(config)
     table = Table("name", "kind", "size", "state", "licence", "what to expect", box=None, pad_edge=False)
     for entry in REGISTRY.values():
@@ -135,7 +115,7 @@ def list_models(file: ConfigOption = None, sets: SetOption = None) -> None:
     for name in config.models.paths.keys() - REGISTRY.keys():
         state = "here" if store.present(name) else "absent"
         table.add_row(name, "own", "", state, "", f"your own files in {config.models.paths[name]}")
-    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    console = wide_console()
     console.print(table)
     console.print(f"folder: {store.root}", markup=False, highlight=False, soft_wrap=True)
 
@@ -143,14 +123,14 @@ def list_models(file: ConfigOption = None, sets: SetOption = None) -> None:
 @models.command("fetch")
 def fetch_models(names: NamesArgument = None, file: ConfigOption = None, sets: SetOption = None) -> None:
     """Fetch and check models; those already here cost nothing."""
-    config, _ = _load(file, sets)
-    _fetch(Store(config.models), names or needed(config))
+    config, _ = load_config(file, sets)
+    fetch(Store(config.models), names or needed(config))
 
 
 @models.command("verify")
 def verify_models(names: NamesArgument = None, file: ConfigOption = None, sets: SetOption = None) -> None:
     """Hash every file of the models again."""
-    config, _ = _load(file, sets)
+    config, _ = load_config(file, sets)
     store = Store(config.models)
     damaged = []
     for name in names or needed(config):
@@ -183,10 +163,10 @@ def transcribe(
     if len(files) > 1 and output is not None:
         if len({path.stem for path in files}) < len(files):
             raise Mistake("several of the files differ only in folder or ending; transcribe them one by one")
-        _written(output, partial(Path.mkdir, parents=True, exist_ok=True))
-    config, _ = _load(file, sets)
+        written(output, partial(Path.mkdir, parents=True, exist_ok=True))
+    config, _ = load_config(file, sets)
     store = Store(config.models)
-    _fetch(store, [name for name in needed(config) if name == config.asr.model])
+    fetch(store, [name for name in needed(config) if name == config.asr.model])
     _run(lambda: _transcribe_all(files, kind, output, config, store))
 
 
@@ -200,7 +180,7 @@ async def _transcribe_all(files: list[Path], kind: Format, output: Path | None, 
         open_engine("vad", config, store, lane) as vad,
         open_engine("asr", config, store, lane) as asr,
     ):
-        with _progress() as bars:
+        with progress() as bars:
             for path in files:
                 audio = _sound(path)
                 task = bars.add_task(path.name, total=audio.seconds)
@@ -210,7 +190,7 @@ async def _transcribe_all(files: list[Path], kind: Format, output: Path | None, 
                     print(f"{path}: {text}" if len(files) > 1 else text, end="")
                 else:
                     target = output / f"{path.stem}.{kind}" if len(files) > 1 else output
-                    _written(target, partial(Path.write_text, data=text, encoding="utf-8"))
+                    written(target, partial(Path.write_text, data=text, encoding="utf-8"))
 
 
 @app.command()
@@ -224,9 +204,9 @@ def say(
     """Speak a text into a sound file."""
     if output.suffix.lower() not in SOUND_FILES:
         raise Mistake(f"{output}: name a file that ends in {', '.join(SOUND_FILES)}")
-    config, _ = _load(file, sets)
+    config, _ = load_config(file, sets)
     store = Store(config.models)
-    _fetch(store, [name for name in needed(config) if name == config.tts.voice])
+    fetch(store, [name for name in needed(config) if name == config.tts.voice])
     spoken = sys.stdin.read() if text == "-" else text
     _run(lambda: _say(spoken, output, rate, config, store))
 
@@ -238,11 +218,11 @@ async def _say(text: str, output: Path, rate: int | None, config: Config, store:
     from voice.service import open_engine
 
     async with Lane("tts", config.tts.lanes, waiting=1) as lane, open_engine("tts", config, store, lane) as tts:
-        with _progress() as bars:
+        with progress() as bars:
             task = bars.add_task("speaking", total=len(text))
             audio = await say(text, tts, config, advance=partial(bars.advance, task))
     sound = resample(audio, rate or audio.rate)
-    _written(output, lambda place: write(place, sound, SOUND_FILES[output.suffix.lower()]))
+    written(output, lambda place: write(place, sound, SOUND_FILES[output.suffix.lower()]))
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -255,11 +235,6 @@ def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise Mistake(str(error)) from error
 
 
-def _progress() -> Progress:
-    console = Console(stderr=True)
-    return Progress(console=console, transient=True, disable=not console.is_terminal)
-
-
 def _sound(path: Path) -> "Audio":
     from streams.audio import read
 
@@ -267,10 +242,3 @@ def _sound(path: Path) -> "Audio":
         return read(path)
     except (OSError, ValueError) as error:
         raise Mistake(str(error)) from error
-
-
-def _written(path: Path, write: Callable[[Path], object]) -> None:
-    try:
-        write(path)
-    except (OSError, RuntimeError) as error:
-        raise Mistake(f"{path}: cannot write ({error}); choose another place with -o") from error

@@ -75,7 +75,13 @@ class VadConfig(Part, frozen=True):
 class EndpointConfig(Part, frozen=True):
     """When the caller has finished."""
 
+    detection: Literal["semantic_vad", "server_vad"] = "semantic_vad"
+    """For sessions that do not say: by what is said and how, or by silence alone."""
+    engine: str = "smart-turn"
+    """Empty: none, and silence alone counts."""
+    model: str = "smart-turn-v3.2"
     silence_seconds: Positive = 0.5
+    """Of "server_vad", and wherever the engine has no opinion."""
 
 
 class AsrConfig(Part, frozen=True):
@@ -84,7 +90,7 @@ class AsrConfig(Part, frozen=True):
     engine: str = "whisper"
     model: str = "whisper-tiny.en"
     language: str = ""
-    partial_seconds: Positive = 0.32
+    partial_seconds: Positive = 0.4
     """New audio needed before another partial is decoded."""
     threads: Count = 1
     """Engine threads per decode; a second one gains nothing on short windows."""

@@ -4,12 +4,11 @@ The state is what the conversation is, the event what just happened, the command
 it. There is no clock and no randomness here: times are seconds on the caller's stream, ids count up from a key.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from voice import history
 from voice.commands import (
     Abort,
-    Added,
     Ask,
     Begin,
     Cancel,
@@ -18,7 +17,6 @@ from voice.commands import (
     Command,
     Commit,
     Delete,
-    Deleted,
     Dropped,
     Finish,
     Insert,
@@ -29,9 +27,9 @@ from voice.commands import (
     Shown,
     Transcribed,
     Truncate,
-    Truncated,
 )
-from voice.endpoint import silence_needed
+from voice.editing import edit
+from voice.endpoint import Eagerness, Pauses, silence_needed
 from voice.events import (
     Judged,
     Played,
@@ -75,7 +73,8 @@ class Policy:
         answer: a finished turn asks for a reply.
         interrupt: the caller's voice stops a reply.
         speculate: begin the reply behind the gate while the silence is still being judged.
-        silence_seconds: silence that ends a turn when no turn model has an opinion.
+        silence_seconds: silence that ends a turn, unless the turn model has an opinion and `eagerness` is given.
+        eagerness: how soon the turn model's opinion ends a turn; None: the silence alone counts.
     """
 
     detect: bool = True
@@ -83,17 +82,22 @@ class Policy:
     interrupt: bool = True
     speculate: bool = True
     silence_seconds: float = 0.5
+    eagerness: Eagerness | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """What the caller is saying; `final` is the text of everything up to `stopped`, or `fault` why there is none."""
+    """What the caller is saying; `final` is the text of everything up to `stopped`, or `fault` why there is none.
+
+    `probability` is the turn model's opinion of the pause since `stopped`.
+    """
 
     item_id: str
     speaking: bool = True
     stopped: float = 0.0
     final: str | None = None
     fault: str = ""
+    language: str = ""
     probability: float | None = None
 
 
@@ -116,6 +120,8 @@ class State:
     Attributes:
         key: makes ids unique between conversations.
         utterances: how many the caller has finished; the open one has this number.
+        ended: end of the caller's last speech before the open utterance, stream seconds.
+        pauses: how long this caller pauses inside a turn.
         pending: finished utterances whose text is not known yet: (number, item id).
         asked: a reply that waits for those texts or for the current reply's end.
         asides: out-of-band replies under way.
@@ -126,6 +132,8 @@ class State:
     items: Items = ()
     utterance: Utterance | None = None
     utterances: int = 0
+    ended: float | None = None
+    pauses: Pauses = field(default_factory=Pauses)
     pending: tuple[tuple[int, str], ...] = ()
     reply: Reply | None = None
     asked: Ask | None = None
@@ -134,6 +142,8 @@ class State:
 
 
 MAX_ASIDES = 4
+RESUMED = 2.0
+"""Seconds; a caller who speaks again so soon after the end of a turn had not finished."""
 
 Step = tuple[State, tuple[Command, ...]]
 
@@ -143,7 +153,11 @@ def deadline(state: State, policy: Policy) -> float | None:
     speech = state.utterance
     if speech is None or speech.speaking:
         return None
-    return speech.stopped + silence_needed(speech.probability, policy.silence_seconds)
+    if speech.probability is None or policy.eagerness is None:
+        return speech.stopped + policy.silence_seconds
+    return speech.stopped + silence_needed(
+        speech.probability, speech.final, speech.language, state.pauses, policy.eagerness
+    )
 
 
 def step(state: State, event: Event, policy: Policy) -> Step:
@@ -156,9 +170,11 @@ def step(state: State, event: Event, policy: Policy) -> Step:
             return replace(state, utterance=speech), ()
         case Recognised():
             return _recognised(state, event, policy)
-        case Judged(probability):
-            speech = state.utterance and replace(state.utterance, probability=probability)
-            return replace(state, utterance=speech), ()
+        case Judged(utterance, stopped, probability):
+            speech = state.utterance
+            if speech is None or speech.speaking or (utterance, stopped) != (state.utterances, speech.stopped):
+                return state, ()
+            return replace(state, utterance=replace(speech, probability=probability)), ()
         case Tick(now):
             due = deadline(state, policy)
             return _close(state, policy) if due is not None and now >= due else (state, ())
@@ -175,7 +191,8 @@ def step(state: State, event: Event, policy: Policy) -> Step:
         case Cancel(turn):
             return _cancel(state, turn)
         case Insert() | Delete() | Truncate():
-            return _edit(state, event)
+            items, commands = edit(state.items, event)
+            return replace(state, items=items), commands
 
 
 # The caller speaks ----------------------------------------------------------------------------------------------
@@ -184,11 +201,16 @@ def step(state: State, event: Event, policy: Policy) -> Step:
 def _speech_started(state: State, at: float, policy: Policy) -> Step:
     commands: tuple[Command, ...] = ()
     if state.utterance is None:
+        silent = at - state.ended if state.ended is not None else RESUMED
+        pauses = state.pauses.heard(silent) if silent < RESUMED else state.pauses.faded()
+        state = replace(state, pauses=pauses)
         state, item_id = _new_id(state)
         speech = Utterance(item_id)
         commands = (Opened(item_id, at),)
     else:
         speech = Utterance(state.utterance.item_id)
+        if not state.utterance.speaking:
+            state = replace(state, pauses=state.pauses.heard(at - state.utterance.stopped))
     state, superseded = _supersede(replace(state, utterance=speech))
     commands += superseded
     if policy.interrupt:
@@ -207,7 +229,7 @@ def _recognised(state: State, event: Recognised, policy: Policy) -> Step:
         shown = () if event.fault else (Shown(speech.item_id, transcript),)
         if not transcript.final or speech.speaking:
             return state, shown
-        speech = replace(speech, final=transcript.stable, fault=event.fault)
+        speech = replace(speech, final=transcript.stable, language=transcript.language, fault=event.fault)
         state = replace(state, utterance=speech)
         if not (policy.speculate and policy.answer and speech.final) or state.reply or state.asked or state.pending:
             return state, shown
@@ -258,6 +280,7 @@ def _close(state: State, policy: Policy, detected: bool = True) -> Step:
         items=history.insert(state.items, item),
         utterance=None,
         utterances=state.utterances + 1,
+        ended=speech.stopped if detected else None,
         pending=pending,
     )
     commands: tuple[Command, ...] = (Closed(item, previous, speech.stopped, detected),)
@@ -368,33 +391,6 @@ def _also(state: State, commands: tuple[Command, ...]) -> Step:
     """After these commands, the reply that has been waiting."""
     state, more = _begin_asked(state)
     return state, (*commands, *more)
-
-
-# The client edits -----------------------------------------------------------------------------------------------
-
-
-def _edit(state: State, event: Insert | Delete | Truncate) -> Step:
-    try:
-        match event:
-            case Insert(item, after):
-                items = history.insert(state.items, item, after)
-                return replace(state, items=items), (Added(item, history.before(items, item.id)),)
-            case Delete(item_id):
-                return replace(state, items=history.remove(state.items, item_id)), (Deleted(item_id),)
-            case Truncate(item_id, seconds):
-                item = history.find(state.items, item_id)
-                if item.role != "assistant" or not item.audio:
-                    message = f"item {item_id!r} is no spoken answer; only those can be truncated"
-                    return state, (Refuse(message, "invalid_item", "item_id"),)
-                state = replace(state, items=history.swap(state.items, history.heard(item, seconds)))
-                return state, (Truncated(item_id, seconds),)
-    except history.UnknownItem as error:
-        message = f"no item {error.args[0]!r} is in the conversation; use an id from conversation.item.added"
-        return state, (
-            Refuse(message, "item_not_found", "previous_item_id" if isinstance(event, Insert) else "item_id"),
-        )
-    except ValueError as error:
-        return state, (Refuse(str(error), "duplicate_item", "item.id"),)
 
 
 def _new_id(state: State) -> tuple[State, str]:

@@ -35,7 +35,8 @@ class Hypothesis:
 
     Attributes:
         words: in order, times in seconds on the caller's stream.
-        language: ISO 639-1 code.
+        language: of the words, ISO 639-1 code.
+        likely: the language the caller is now known to speak, for the next call; empty while none is.
         logprob: mean log probability per token.
         no_speech: probability that nobody speaks.
         seconds: engine time spent.
@@ -44,6 +45,7 @@ class Hypothesis:
 
     words: tuple[Word, ...]
     language: str = "en"
+    likely: str = ""
     logprob: float = 0.0
     no_speech: float = 0.0
     seconds: float = 0.0
@@ -177,8 +179,16 @@ class Recognised:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The turn model's opinion of the current pause: probability that the caller has finished."""
+    """The turn model's opinion of a pause.
 
+    Attributes:
+        utterance: the caller's n-th, as in `Recognised`.
+        stopped: which pause of it: `SpeechStopped.at`.
+        probability: that the caller has finished, in [0, 1].
+    """
+
+    utterance: int
+    stopped: float
     probability: float
 
 

@@ -1,5 +1,6 @@
 """Whole files instead of calls: a recording to words, a text to sound."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 
@@ -70,18 +71,19 @@ async def recognise(
     """Recognise passages one by one, as work that live callers overtake.
 
     Args:
-        language: ISO 639-1 code, or empty for that of the first passage.
+        language: ISO 639-1 code, or empty to detect it.
         session: for fairness between callers.
         translate: into English.
 
     Raises:
         EngineError: recognition failed.
     """
+    likely = ""
     for part in parts:
         heard = await asr.transcribe(
-            part, priority=Priority.BATCH, session=session, language=language, translate=translate
+            part, priority=Priority.BATCH, session=session, language=language, likely=likely, translate=translate
         )
-        language = language or ("" if translate else heard.language)
+        likely = heard.likely
         yield heard
 
 
@@ -102,7 +104,7 @@ async def transcribe(
         advance: told the seconds of audio dealt with since the last call.
 
     Returns:
-        The words, times from the beginning of the recording, and its language (that of the first passage).
+        The words, times from the beginning of the recording, and its language (that of most words).
 
     Raises:
         EngineError: recognition failed.
@@ -122,8 +124,9 @@ async def transcribe(
 
 
 def spoken(found: list[Hypothesis], language: str) -> str:
-    """The language of a transcript: that of its first passage; where there is none, the one that was asked for."""
-    return found[0].language if found else language or "en"
+    """The language of a transcript: that of most words; where there are none, the one that was asked for."""
+    words = Counter(heard.language for heard in found for _ in heard.words)
+    return words.most_common(1)[0][0] if words else language or "en"
 
 
 async def say(

@@ -17,7 +17,7 @@ WAITING = 256
 
 
 def open_engine(slot: str, config: Config, store: Store, lane: Lane, tap: Tap = SILENT) -> Any:
-    """Build the engine that a slot ("vad", "asr", "llm", "tts") is configured to use; enter it to load it.
+    """Build the engine that a slot ("vad", "endpoint", "asr", "llm", "tts") is configured to use; enter it to load it.
 
     Raises:
         EngineError: no such engine.
@@ -34,12 +34,18 @@ async def open_engines(config: Config, store: Store, tap: Tap) -> AsyncIterator[
         EngineError: no such engine, or it does not load.
         ModelError: a model's files are not in the store.
     """
-    threads = {"vad": 1, "asr": config.asr.lanes, "llm": 1, "tts": config.tts.lanes}
+    threads = {"vad": 1, "endpoint": 1, "asr": config.asr.lanes, "llm": 1, "tts": config.tts.lanes}
+    if not config.endpoint.engine:
+        del threads["endpoint"]
     async with AsyncExitStack() as opened, AsyncExitStack() as lanes:  # no engine goes while a call runs on it
         found = {}
         for slot, count in threads.items():
             lane = await lanes.enter_async_context(Lane(slot, count, WAITING, tap))
             found[slot] = await opened.enter_async_context(open_engine(slot, config, store, lane, tap))
         yield Engines(
-            found["vad"], MeteredAsr(found["asr"], tap), MeteredLlm(found["llm"], tap), MeteredTts(found["tts"], tap)
+            found["vad"],
+            MeteredAsr(found["asr"], tap),
+            MeteredLlm(found["llm"], tap),
+            MeteredTts(found["tts"], tap),
+            found.get("endpoint"),
         )

@@ -60,6 +60,7 @@ class Session:
             self.id,
             self._heard,
             tap,
+            turn=engines.turn,
             limit=config.limits.utterance_seconds,
             ahead=config.limits.audio_ahead_seconds,
         )
@@ -179,7 +180,8 @@ class Session:
             audio = self._resampler.push(piece.samples)
             self._clock.arrived(len(audio.samples), anyio.current_time())
             self._listening.push(audio)
-            self._time_passed()
+            if not self._listening.rising:
+                self._time_passed()
             await self._listening.room()
             await checkpoint()  # minutes in one event must not hold up other callers
 
@@ -231,6 +233,7 @@ class Session:
             self._resampler = Resampler(settings.input_format.rate, RATE)
         detection, transcription = settings.turn_detection, settings.transcription
         self._listening.language = (transcription and transcription.language) or self._config.asr.language
+        self._listening.translate = transcription is not None and transcription.translate
         vad: VadConfig | None = None
         if detection:
             silence = detection.silence_duration_ms / 1000
@@ -246,6 +249,7 @@ class Session:
             detect=detection is not None,
             answer=settings.kind == "realtime" and detection is not None and detection.create_response,
             interrupt=detection is not None and detection.interrupt_response,
+            eagerness=detection.eagerness if detection and detection.type == "semantic_vad" else None,
             silence_seconds=detection.silence_duration_ms / 1000 if detection else 0.0,
         )
 

@@ -29,6 +29,11 @@ class Segmenter:
         """Whether speech is open."""
         return self._started
 
+    @property
+    def rising(self) -> bool:
+        """Whether the newest frames may turn out to be the onset of speech."""
+        return self._onset is not None
+
     def push(self, probability: float, end: float) -> SpeechStarted | SpeechStopped | None:
         """Take the next frame.
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.channel import Channel, ChannelFull, Overflow
-from tests.virtual_time import VirtualLoop
+from streams.virtual import VirtualLoop
 
 Item = tuple[int, float]
 Op = tuple[str, float]

@@ -35,6 +35,7 @@ policies = st.builds(
     interrupt=st.booleans(),
     speculate=st.booleans(),
     silence_seconds=st.sampled_from([0.2, 0.5, 1.0]),
+    eagerness=st.sampled_from([None, "low", "medium", "high", "auto"]),
 )
 
 
@@ -124,7 +125,8 @@ class World:
             case "late_final" if state.pending:
                 self.feed(self.heard(state.pending[0][0], "so" * (number % 2), final=True))
             case "judge" if state.utterance:
-                self.feed(Judged((number % 11) / 10))
+                late = number % 3 == 0
+                self.feed(Judged(state.utterances, state.utterance.stopped - late, (number % 11) / 10))
             case "wait":
                 self.now += number / 4
                 self.feed(Tick(self.now))
@@ -188,7 +190,7 @@ def test_every_conversation_comes_to_rest(policy: dialog.Policy, script: list[tu
 
 def rest(world: World) -> Iterator[tuple[str, int]]:
     """The caller falls silent, the engines do their work, time passes."""
-    yield from (("stop", 0), ("final", 1), ("wait", 20))
+    yield from (("stop", 0), ("final", 1), ("wait", 32))
     for _ in range(12):
         yield from (("late_final", 1), ("reply_done", 0), ("aside_done", 0))
 

@@ -113,12 +113,35 @@ class ScriptedAsr(Part):
         self.calls: list[Priority] = []
 
     async def transcribe(
-        self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
+        self,
+        audio: Audio,
+        *,
+        priority: Priority,
+        session: str,
+        language: str = "",
+        likely: str = "",
+        translate: bool = False,
     ) -> Hypothesis:
         self.calls.append(priority)
         async with self.busy():
             await anyio.sleep(self.seconds)
             return Hypothesis(tuple(words_in(audio)), seconds=self.seconds)
+
+
+class ScriptedTurn(Part):
+    """Of the same opinion on every pause, some time after it is asked."""
+
+    def __init__(self, probability: float, seconds: float = 0.05) -> None:
+        super().__init__()
+        self.probability = probability
+        self.seconds = seconds
+        self.heard: list[str] = []
+
+    async def judge(self, audio: Audio, *, session: str) -> float:
+        async with self.busy():
+            await anyio.sleep(self.seconds)
+            self.heard.append(" ".join(word.text for word in words_in(audio)))
+            return self.probability
 
 
 Answer = Callable[[Prompt], str]
@@ -252,14 +275,19 @@ def echo(prompt: Prompt) -> str:
 
 @asynccontextmanager
 async def call(
-    answer: Answer = echo, config: Config | None = None, *, listens: bool = True, **side: bool
+    answer: Answer = echo,
+    config: Config | None = None,
+    *,
+    listens: bool = True,
+    turn: ScriptedTurn | None = None,
+    **side: bool,
 ) -> AsyncIterator[Call]:
     """A session with scripted engines and a caller in it; both are over when the block ends."""
     config = config or Config()
     here, there = memory_pair(64)
     llm, asr, tts, tap = ScriptedLlm(answer), ScriptedAsr(), ScriptedTts(), Recorder()
     protocol = ServerSide(SessionDefaults(expires_at=0, voice="default", voices={"default": "default"}), **side)
-    session = Session(there, protocol, Engines(ScriptedVad(), asr, llm, tts), config, tap)
+    session = Session(there, protocol, Engines(ScriptedVad(), asr, llm, tts, turn), config, tap)
     caller = Call(here, session, llm, asr, tts, tap, ClientSide(binary=side.get("binary", False)))
     async with anyio.create_task_group() as tasks:
         await _start(tasks, caller, listens)

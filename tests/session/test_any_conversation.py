@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from streams.virtual import VirtualLoop
 from tests.session.scripted import Call, call
-from tests.virtual_time import VirtualLoop
 
 WORDS = ["yes", "tell me more please", "wait", "what is the time in the town today"]
 

@@ -3,7 +3,7 @@
 import anyio
 import pytest
 
-from tests.virtual_time import Deadlock, VirtualLoop
+from streams.virtual import Deadlock, VirtualLoop
 
 
 @pytest.mark.anyio

@@ -5,8 +5,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from streams.metrics import Prometheus, watch_loop
+from streams.virtual import VirtualLoop
 from tests.taps import Recorder
-from tests.virtual_time import VirtualLoop
 
 DECLARED = {
     "sessions": "gauge",

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from voice.engines.sse import EventReader, EventTooLong
@@ -26,6 +26,7 @@ def read(chunks: list[bytes], limit: int = 10_000) -> list[str]:
     end=st.sampled_from(["\n", "\r\n", "\r"]),
     places=st.lists(st.integers(min_value=0), max_size=8),
 )
+@example([["a", "b"]], "\r\n", [8, 8])  # an empty chunk between the two halves of a line end
 def test_events_survive_any_cut(events: list[list[str]], end: str, places: list[int]) -> None:
     wire = "".join("".join(f"data: {line}{end}" for line in lines) + end for lines in events).encode()
     assert read(cut(wire, places)) == ["\n".join(lines) for lines in events]

@@ -55,3 +55,12 @@ def test_an_onset_does_not_reach_across_a_starved_stretch() -> None:
     segmenter.push(1.0, 2 * FRAME)
     segmenter.starve(1.0)
     assert segmenter.push(1.0, 1.0 + FRAME) is None
+
+
+def test_the_first_frame_of_an_onset_is_noticed_at_once() -> None:
+    segmenter = Segmenter(CONFIG)
+    seen = []
+    for n, probability in enumerate([0, 1, 0, 1, 1, 1, 1]):
+        segmenter.push(probability, (n + 1) * FRAME)
+        seen.append(segmenter.rising)
+    assert seen == [False, True, False, True, True, False, False], "speech that has begun rises no more"

@@ -1,4 +1,4 @@
-"""Four small protocols for the models, and the table of names that find an implementation.
+"""Five small protocols for the models, and the table of names that find an implementation.
 
 Engines hold no session state: everything a call needs is in its arguments. An engine is an async context manager;
 entering it loads the model or starts the process, leaving it stops both.
@@ -19,6 +19,7 @@ from voice.events import Hypothesis, LlmEvent, Priority, Prompt, Speech
 
 BUILT_IN = {
     "vad": {"silero": "voice.engines.silero:SileroVad"},
+    "endpoint": {"smart-turn": "voice.engines.smart_turn:SmartTurn"},
     "asr": {"whisper": "voice.engines.whisper:WhisperAsr"},
     "llm": {
         "llama": "voice.engines.llama:LlamaLlm",
@@ -78,6 +79,21 @@ class Vad(Engine, Protocol):
         """A fresh stream for one caller; cheap, and needs no closing."""
 
 
+class TurnModel(Engine, Protocol):
+    """Hears whether the caller has finished."""
+
+    async def judge(self, audio: Audio, *, session: str) -> float:
+        """Probability, in [0, 1], that the turn is over.
+
+        Args:
+            audio: the utterance so far at 16 kHz, ending in the pause; its last seconds are looked at.
+            session: for fairness between callers.
+
+        Raises:
+            EngineError: the model failed, or too many pauses wait for it.
+        """
+
+
 class Asr(Engine, Protocol):
     """Turns audio into words."""
 
@@ -86,14 +102,23 @@ class Asr(Engine, Protocol):
         """ISO 639-1 codes of what it understands; a model of English alone translates nothing."""
 
     async def transcribe(
-        self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
+        self,
+        audio: Audio,
+        *,
+        priority: Priority,
+        session: str,
+        language: str = "",
+        likely: str = "",
+        translate: bool = False,
     ) -> Hypothesis:
         """Recognise 16 kHz audio; word times are on the audio's stream clock.
 
         Args:
             priority: which kind of work this is; partials may be decoded more cheaply than finals.
             session: for fairness between callers.
-            language: ISO 639-1 code, or empty to detect.
+            language: ISO 639-1 code, which is never doubted; or empty to detect.
+            likely: where it is detected: what `Hypothesis.likely` said of this caller before. Partials believe it;
+                anything else says otherwise where the audio is clear.
             translate: into English, where the model can.
 
         Raises:

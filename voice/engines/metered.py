@@ -40,12 +40,19 @@ class MeteredAsr:
         return self._asr.languages
 
     async def transcribe(
-        self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
+        self,
+        audio: Audio,
+        *,
+        priority: Priority,
+        session: str,
+        language: str = "",
+        likely: str = "",
+        translate: bool = False,
     ) -> Hypothesis:
         """See `voice.engines.Asr`."""
         with _patience():
             heard = await self._asr.transcribe(
-                audio, priority=priority, session=session, language=language, translate=translate
+                audio, priority=priority, session=session, language=language, likely=likely, translate=translate
             )
         job = priority.name.lower()
         self._tap.observe("engine_seconds", heard.seconds, engine="asr", job=job)

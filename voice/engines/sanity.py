@@ -1,9 +1,9 @@
 """Is a recogniser's text what was said, or what it makes up? Tests that Whisper's own reference decoder applies
-(Radford et al. 2022, section 4.5), and a few of the same kind. Pure."""
+(Radford et al. 2022, section 4.5), and those that short windows need. Pure."""
 
 import re
 import zlib
-from dataclasses import replace
+from itertools import groupby
 
 from voice.events import Hypothesis, Word
 
@@ -18,8 +18,12 @@ WEAK_UNLIKELY = -0.9
 """Beyond either, a stock phrase is not believed; one in four real short utterances reaches -0.7."""
 HASTY = 6.0
 """Words per second nobody speaks."""
-LONGEST_PHRASE = 8
-"""Words of a phrase that may be found looping."""
+SQUEEZED = 0.07
+"""Median seconds of a word below which the alignment had no sound left for the words."""
+INSTANT = 0.03
+"""Seconds of a word that got no sound at all; three in a row are not spoken."""
+ROUNDS = 3
+"""A phrase that is said so often in a row is a loop, whatever its pace; a single word ROUNDS + 2 times."""
 INVENTIONS = frozenset(
     {
         "bye",
@@ -51,8 +55,12 @@ def doubtful(found: Hypothesis, seconds: float) -> bool:
         found.logprob < UNLIKELY
         or len(found.words) > HASTY * max(seconds, 1.0)
         or len(data) > REPETITIVE * len(zlib.compress(data))
-        or loop(found.words) is not None
+        or any(instant and len(list(run)) >= 3 for instant, run in groupby(found.words, _instant))
     )
+
+
+def _instant(word: Word) -> bool:
+    return word.end - word.start <= INSTANT
 
 
 def believable(found: Hypothesis) -> bool:
@@ -65,24 +73,26 @@ def believable(found: Hypothesis) -> bool:
     return not (weak and _plain(found.text) in INVENTIONS)
 
 
-def loop(words: tuple[Word, ...]) -> tuple[int, int] | None:
-    """The first phrase said over and over: where it begins and its length in words.
+def once(words: tuple[Word, ...]) -> tuple[Word, ...]:
+    """The words up to where the decoder missed the end of the audio and began again.
 
-    A single word counts from five times in a row, a longer phrase from three, since people do say "no, no, no".
+    In a window hardly longer than the audio, Whisper says all of it and then, one time in four, says it again. The
+    alignment, which must give every word a place, squeezes one of the two rounds into next to no time; that tells a
+    decoder's repetition from a speaker's. What is repeated without haste counts from `ROUNDS` rounds.
     """
     plain = [_plain(word.text) for word in words]
-    for first in range(len(plain)):
-        for size in range(1, LONGEST_PHRASE + 1):
-            times = 5 if size == 1 else 3
-            phrase = plain[first : first + size]
-            if plain[first : first + size * times] == phrase * times:
-                return first, size
-    return None
+    for again in range(1, len(words)):
+        for period in range(1, again + 1):
+            if plain[again:] != plain[again - period : -period]:
+                continue
+            more = len(words) - again
+            loop = more >= (ROUNDS - 1) * period if period > 1 else more > ROUNDS
+            rest, round_before = words[again:], words[again - period : again]
+            if loop or ((more > 1 or period == 1) and min(_pace(rest), _pace(round_before)) <= SQUEEZED):
+                return words[:again]
+    return words
 
 
-def unlooped(found: Hypothesis) -> Hypothesis:
-    """The hypothesis up to the end of the first round of a loop, if it has one; else unchanged."""
-    circle = loop(found.words)
-    if circle is None:
-        return found
-    return replace(found, words=found.words[: sum(circle)])
+def _pace(words: tuple[Word, ...]) -> float:
+    """Median seconds per word."""
+    return sorted(word.end - word.start for word in words)[len(words) // 2]

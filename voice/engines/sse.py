@@ -29,9 +29,10 @@ class EventReader:
         Raises:
             EventTooLong: a line or an event is larger than the limit.
         """
-        if self._after_cr and chunk:
+        if not chunk:
+            return []
+        if self._after_cr:
             chunk = chunk.removeprefix(b"\n")
-            self._after_cr = False
         *lines, self._rest = _LINE_END.split(self._rest + chunk)
         self._after_cr = chunk.endswith(b"\r")
         events = [event for line in lines if (event := self._line(line)) is not None]

@@ -1,13 +1,13 @@
 """Whisper on CTranslate2, with windows no longer than the audio needs.
 
 Whisper (Radford et al. 2022) was trained on windows of 30 s, and most of the work on short audio is encoding emptiness.
-A window of the audio and some room costs a third and hears as well (118 English clips, tiny.en, word errors: 11.5 %
-against 12.0 %); where it loses the thread, it loops or runs on. So a doubtful final is decoded again in the window of
-the training.
+A window of the audio and some room hears the words as well; what it loses is the end: the decoder runs on and says
+everything again. `voice.engines.sanity.once` cuts that off, and what is still doubtful is decoded once more in the
+window of the training. docs/recognition.md has the figures.
 """
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -18,15 +18,46 @@ from tokenizers import Tokenizer
 from streams.audio import Audio
 from voice.engines import EngineError, Setup
 from voice.engines.mel import HOP, RATE, log_mel
-from voice.engines.sanity import believable, doubtful, unlooped
+from voice.engines.sanity import believable, doubtful, once
 from voice.events import Hypothesis, Priority, Word
+from voice.language import known, presentable
 
 FULL = 3000
 """Columns (10 ms each) of the window of the training; also the longest."""
-LEAST = 1000
-"""Smallest window: below it the decoder soon loses its way."""
-MARGIN = 200
-"""Columns of emptiness that follow the audio; without them the decoder runs on."""
+MAX_TOKENS = 220
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How closely audio is listened to.
+
+    Attributes:
+        least: columns of the smallest window.
+        margin: columns of emptiness after the audio; the more, the surer the decoder finds the end.
+        tokens: most that may be written, and most for each second besides.
+    """
+
+    least: int
+    margin: int
+    tokens: tuple[int, float]
+
+    def window(self, audio: Audio) -> int:
+        """Columns, an even number."""
+        wanted = max(self.least, columns(audio) + self.margin)
+        return min(wanted + wanted % 2, FULL)
+
+    def most(self, audio: Audio) -> int:
+        """Tokens."""
+        some, each = self.tokens
+        return min(some + round(each * audio.seconds), MAX_TOKENS)
+
+
+QUICK = Look(200, 80, (3, 4.0))
+"""For what will be heard again."""
+THOROUGH = Look(1000, 200, (8, 6.0))
+SECOND = Look(1500, 300, (MAX_TOKENS, 0))
+"""For what is doubtful."""
+
 LONGEST = 28.0
 """Seconds; longer audio is decoded in pieces."""
 SEARCHED = 10.0
@@ -35,7 +66,6 @@ QUIET = 0.2
 """Seconds over which loudness is taken for that."""
 POSITION = 0.02
 """Seconds per position of the encoder."""
-MAX_TOKENS = 220
 
 
 class WhisperAsr:
@@ -85,7 +115,7 @@ class WhisperAsr:
         self._end = self._special("endoftext")
         self.languages = self._known_languages()
         noise = np.random.default_rng(0).normal(0, 1000, RATE).astype(np.int16)
-        self._decode(Audio(noise, RATE), LEAST, 10, self.languages[0], translate=False)
+        self.look(Audio(noise, RATE), THOROUGH, self.languages[0], translate=False)
 
     def _special(self, name: str) -> int:
         token = self._tokens.token_to_id(f"<|{name}|>")
@@ -103,7 +133,14 @@ class WhisperAsr:
         return tuple(name.strip("<|>") for name in names)
 
     async def transcribe(
-        self, audio: Audio, *, priority: Priority, session: str, language: str = "", translate: bool = False
+        self,
+        audio: Audio,
+        *,
+        priority: Priority,
+        session: str,
+        language: str = "",
+        likely: str = "",
+        translate: bool = False,
     ) -> Hypothesis:
         """See `voice.engines.Asr`. A doubtful partial stands as it is; anything else doubtful is decoded again.
 
@@ -112,59 +149,75 @@ class WhisperAsr:
         if audio.rate != RATE:
             raise EngineError(f"audio at {audio.rate} Hz: recognition takes {RATE} Hz; resample it first")
         if language and language not in self.languages:
-            known = ", ".join(sorted(self.languages))
-            raise EngineError(f'language "{language}": unknown to {self._config.model}; it knows {known}')
+            names = ", ".join(sorted(self.languages))
+            raise EngineError(f'language "{language}": unknown to {self._config.model}; it knows {names}')
         if not self._model.is_multilingual:
             language, translate = "en", False
         run = partial(self._lane.run, priority=priority, session=session)
-        quick = priority in (Priority.FIRST_PARTIAL, Priority.PARTIAL)
+        look = QUICK if priority in (Priority.FIRST_PARTIAL, Priority.PARTIAL) else THOROUGH
+        if look is QUICK:
+            language = language or likely  # detecting costs half as much as encoding
         parts = []
         for piece in pieces(audio):
-            window = max(LEAST, columns(piece) + MARGIN)
-            tokens = min(MAX_TOKENS, 8 + round(6 * piece.seconds))
-            decode = partial(self._decode, piece, language=language, translate=translate)
-            found, broken_off = await run(partial(decode, window, tokens))
-            if not quick and (broken_off or doubtful(found, piece.seconds)):
-                again, _ = await run(partial(decode, FULL, MAX_TOKENS))
+            decode = partial(self.look, piece, language=language, likely=likely, translate=translate)
+            found, broken_off = await run(partial(decode, look))
+            if look is THOROUGH and (broken_off or doubtful(found, piece.seconds)):
+                again, _ = await run(partial(decode, SECOND))
                 found = replace(again, seconds=found.seconds + again.seconds, retried=True)
-            parts.append(unlooped(found) if believable(found) else replace(found, words=()))
-            language = language if translate else found.language
+            parts.append(found if believable(found) else replace(found, words=(), likely=likely))
+            likely = parts[-1].likely
         return merged(parts)
 
-    def _decode(
-        self, audio: Audio, window: int, tokens: int, language: str, *, translate: bool
+    def look(
+        self, audio: Audio, look: Look, language: str, *, likely: str = "", translate: bool
     ) -> tuple[Hypothesis, bool]:
-        """One window, greedily; and whether it broke off at so many tokens."""
+        """Decode one window, greedily; and whether the text broke off. What is said again after the end is left out.
+
+        Computes: to be called on the lane.
+
+        Args:
+            language, likely, translate: see `voice.engines.Asr`.
+        """
         began = time.perf_counter()
         features = log_mel(audio.floats(), self._model.n_mels)
-        canvas = np.zeros((1, len(features), min(window + window % 2, FULL)), np.float32)
+        canvas = np.zeros((1, len(features), look.window(audio)), np.float32)
         canvas[0, :, : features.shape[1]] = features
+        most = look.most(audio)
         try:
             encoded = self._model.encode(ctranslate2.StorageView.from_array(canvas))
-            if not language:
-                language = self._model.detect_language(encoded)[0][0][0].strip("<|>")
+            if language:
+                likely = language
+            else:
+                token, probability = self._model.detect_language(encoded)[0][0]
+                likely = known(likely, token.strip("<|>"), probability, audio.seconds)
+                language = likely or token.strip("<|>")
+                if look is QUICK and not likely and not presentable(probability, audio.seconds):
+                    return Hypothesis((), language, seconds=time.perf_counter() - began), False
             start = self._prompt(language, translate)
             # The library halves max_length, which counts the prompt too where that is longer than the answer.
             result = self._model.generate(
                 encoded,
                 [[*start, self._plain]],
                 beam_size=1,
-                max_length=2 * tokens,
+                max_length=2 * most,
                 return_scores=True,
                 return_no_speech_prob=True,
             )[0]
             ids = [token for token in result.sequences_ids[0] if token < self._end]
-            words = self._words(encoded, start, ids, audio)
+            spoken = self._words(encoded, start, ids, audio)
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"recognition failed on {audio.seconds:.1f} s of audio: {error}") from error
+        full = len(ids) >= most
+        words = once(spoken[:-1] if full else spoken)
         found = Hypothesis(
             words=words,
             language="en" if translate else language,
+            likely=likely,
             logprob=result.scores[0] * len(ids) / (len(ids) + 1),
             no_speech=result.no_speech_prob,
             seconds=time.perf_counter() - began,
         )
-        return found, len(ids) >= tokens
+        return found, full and len(words) == len(spoken) - 1
 
     def _prompt(self, language: str, translate: bool) -> list[int]:
         if not self._model.is_multilingual:
@@ -219,6 +272,7 @@ def merged(parts: list[Hypothesis]) -> Hypothesis:
     return Hypothesis(
         words=tuple(word for part in parts for word in part.words),
         language=parts[0].language,
+        likely=parts[-1].likely,
         logprob=min(part.logprob for part in parts),
         no_speech=max(part.no_speech for part in parts),
         seconds=sum(part.seconds for part in parts),

@@ -193,6 +193,8 @@ class Store:
 def needed(config: Config) -> list[str]:
     """Names of the models this configuration's built-in engines load."""
     names = []
+    if config.endpoint.engine == "smart-turn":
+        names.append(config.endpoint.model)
     if config.asr.engine == "whisper":
         names.append(config.asr.model)
     if config.llm.engine == "llama":

@@ -6,6 +6,7 @@ from typing import Any, Literal
 from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import replace
 
+from voice.endpoint import Eagerness
 from voice.realtime.codec import Format
 from voice.realtime.refused import Refused
 from voice.realtime.shapes import (
@@ -25,7 +26,7 @@ from voice.realtime.shapes import (
     VoiceShape,
 )
 
-Eagerness = Literal["low", "medium", "high", "auto"]
+_TRANSCRIPTION = "session.audio.input.transcription"
 
 
 class SessionDefaults(Struct, frozen=True, kw_only=True):
@@ -35,6 +36,7 @@ class SessionDefaults(Struct, frozen=True, kw_only=True):
         model: name shown; `models` are the names a client may ask for, aliases included.
         voice: name shown; `voices` maps every name a client may ask for to the voice it means.
         transcription_model: name shown in sessions that only transcribe; `transcription_models` as `models`.
+        languages: ISO 639-1 codes of what the recogniser understands; if more than English, it can translate.
         expires_at: when the session ends, unix seconds.
     """
 
@@ -45,7 +47,9 @@ class SessionDefaults(Struct, frozen=True, kw_only=True):
     voices: Mapping[str, str]
     transcription_model: str = "rejoinder"
     transcription_models: tuple[str, ...] = ("rejoinder",)
+    languages: tuple[str, ...] = ("en",)
     instructions: str = ""
+    detection: Literal["server_vad", "semantic_vad"] = "semantic_vad"
     threshold: float = 0.5
     prefix_padding_ms: int = 300
     silence_duration_ms: int = 500
@@ -53,9 +57,13 @@ class SessionDefaults(Struct, frozen=True, kw_only=True):
 
 
 class TurnDetection(Struct, frozen=True, kw_only=True):
-    """How the end of a turn is found. "semantic_vad" has an eagerness instead of a silence."""
+    """How the end of a turn is found.
 
-    type: Literal["server_vad", "semantic_vad"] = "server_vad"
+    "server_vad" waits for the silence. "semantic_vad" waits by its eagerness, and for the silence only where nothing is
+    known about the pause.
+    """
+
+    type: Literal["server_vad", "semantic_vad"]
     threshold: float
     prefix_padding_ms: int
     silence_duration_ms: int
@@ -66,10 +74,11 @@ class TurnDetection(Struct, frozen=True, kw_only=True):
 
 
 class Transcription(Struct, frozen=True, kw_only=True):
-    """How the caller's speech is written down; None is for the recogniser to find out."""
+    """How the caller's speech is written down: in the language spoken (None: to be found out), or in English."""
 
     model: str
     language: str | None = None
+    translate: bool = False
     prompt: str | None = None
 
 
@@ -116,6 +125,7 @@ def first_session(defaults: SessionDefaults, transcription: bool) -> Session:
 
 def _detection(defaults: SessionDefaults) -> TurnDetection:
     return TurnDetection(
+        type=defaults.detection,
         threshold=defaults.threshold,
         prefix_padding_ms=defaults.prefix_padding_ms,
         silence_duration_ms=defaults.silence_duration_ms,
@@ -150,7 +160,11 @@ def merge(session: Session, given: SessionShape, defaults: SessionDefaults) -> S
         changes["include"] = tuple(given.include)
     if given.audio:
         changes |= _input(session, given.audio.input, defaults) | _output(given.audio.output, defaults)
-    return replace(session, **changes)
+    merged = replace(session, **changes)
+    if merged.kind == "realtime" and merged.transcription and merged.transcription.translate:
+        reason = 'conversations are not translated; make it a session of type "transcription", or leave it out'
+        raise Refused("invalid_value", f"{_TRANSCRIPTION}.translate", reason)
+    return merged
 
 
 def _input(session: Session, given: InputShape | UnsetType | None, defaults: SessionDefaults) -> dict[str, Any]:
@@ -187,11 +201,22 @@ def _transcription(
     if given is None:
         return None
     base = current or Transcription(model=defaults.transcription_model)
-    path = "session.audio.input.transcription.model"
-    model = known(given.model, defaults.transcription_models, path, "model") if given.model else base.model
-    language = base.language if given.language is UNSET else given.language or None
-    prompt = base.prompt if given.prompt is UNSET else given.prompt or None
-    return Transcription(model=model, language=language, prompt=prompt)
+    changes: dict[str, Any] = {}
+    if name := given.model:
+        changes["model"] = known(name, defaults.transcription_models, f"{_TRANSCRIPTION}.model", "model")
+    if given.language is not UNSET:
+        language = given.language or None
+        changes["language"] = language and known(
+            language, defaults.languages, f"{_TRANSCRIPTION}.language", "language"
+        )
+    if given.translate is not UNSET:
+        changes["translate"] = bool(given.translate)
+        if given.translate and set(defaults.languages) <= {"en"}:
+            reason = "the server's recogniser knows English alone; set asr.model to a multilingual model"
+            raise Refused("invalid_value", f"{_TRANSCRIPTION}.translate", reason)
+    if given.prompt is not UNSET:
+        changes["prompt"] = given.prompt or None
+    return replace(base, **changes)
 
 
 def _merge_detection(
@@ -273,16 +298,17 @@ def show_session(session: Session, session_id: str, expires_at: int) -> SessionS
 def _show_transcription(given: Transcription | None) -> TranscriptionShape | None:
     if given is None:
         return None
-    return TranscriptionShape(model=given.model, language=given.language, prompt=given.prompt)
+    shown = TranscriptionShape(model=given.model, language=given.language, prompt=given.prompt)
+    if given.translate:
+        shown.translate = True
+    return shown
 
 
 def _show_detection(given: TurnDetection | None, answers: bool) -> TurnDetectionShape | None:
     if given is None:
         return None
     shown = TurnDetectionShape(type=given.type)
-    if given.type == "semantic_vad":
-        shown.eagerness = given.eagerness
-    else:
+    if given.type == "server_vad":
         shown.threshold = given.threshold
         shown.prefix_padding_ms = given.prefix_padding_ms
         shown.silence_duration_ms = given.silence_duration_ms
@@ -291,6 +317,8 @@ def _show_detection(given: TurnDetection | None, answers: bool) -> TurnDetection
         shown.interrupt_response = given.interrupt_response
         if given.type == "server_vad":
             shown.idle_timeout_ms = given.idle_timeout_ms
+        else:
+            shown.eagerness = given.eagerness
     return shown
 
 

@@ -61,6 +61,7 @@ class TranscriptionShape(Shape):
 
     model: Name | UnsetType | None = UNSET
     language: Annotated[str, Meta(max_length=16)] | UnsetType | None = UNSET
+    translate: bool | UnsetType | None = UNSET
     prompt: Text | UnsetType | None = UNSET
     keywords: Annotated[list[Name], Meta(max_length=1000)] | UnsetType | None = UNSET
     languages: Annotated[list[Name], Meta(max_length=100)] | UnsetType | None = UNSET

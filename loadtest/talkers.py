@@ -1,0 +1,254 @@
+"""`python -m loadtest.talkers --streams 8`: how many people this machine can caption while all of them talk.
+
+For each number of streams a server of its own is started. So many callers talk at it in real time, recording after
+recording with pauses of a second, from one process of little cost: all frames are encoded beforehand. Times are a
+caller's: from the sending of the sample at which the server says that speech began or ended, to the arrival of the
+first words, or of the final text. A pause of 0.2 s ends an utterance here, so no final text can come sooner.
+"""
+
+import base64
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import httpx
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+
+from loadtest.bench import OWN_CLIPS, clips, server
+from loadtest.picture import draw_lags
+from streams.audio import resample, silence
+from voice.realtime import server_events as ev
+from voice.realtime.client import ClientSide
+
+RATE = 24_000
+FRAME = RATE // 50
+PAUSE = 1.0
+DETECTION = {"type": "server_vad", "silence_duration_ms": 200}
+KEEPS_UP = 0.1
+"""Seconds by which the median lag of the last third may exceed that of the first."""
+SETTINGS = {
+    "type": "session.update",
+    "session": {"type": "transcription", "audio": {"input": {"turn_detection": DETECTION}}},
+}
+
+
+@dataclass
+class Lags:
+    """What callers waited for: (second of the run at which the speech was, seconds of waiting)."""
+
+    first_words: list[tuple[float, float]] = field(default_factory=list)
+    finals: list[tuple[float, float]] = field(default_factory=list)
+    partials: int = 0
+
+
+@dataclass
+class Run:
+    """One number of streams.
+
+    Attributes:
+        unfinished: utterances without a text at the end.
+        held_back: longest delay of a frame's sending, seconds: the server's back-pressure, or a slow client.
+        dropped: seconds of audio that the server threw away.
+        loop_lag: 99th percentile of how late the server's event loop runs, seconds.
+        cores, loop_cores: processor seconds a second, of the server and of its event loop alone.
+        load: of the machine, before: what else was running.
+    """
+
+    streams: int
+    seconds: float
+    lags: Lags = field(default_factory=Lags)
+    unfinished: int = 0
+    held_back: float = 0.0
+    dropped: float = 0.0
+    loop_lag: float = 0.0
+    cores: float = 0.0
+    loop_cores: float = 0.0
+    load: float = 0.0
+
+    def third(self, number: int) -> float:
+        """Median lag of the finals in a third of the run; nan without any."""
+        first, last = self.seconds * number / 3, self.seconds * (number + 1) / 3
+        return float(np.median([lag for at, lag in self.lags.finals if first <= at < last] or [np.nan]))
+
+    @property
+    def keeps_up(self) -> bool:
+        """The lag at the end is the lag at the start, and no audio was lost."""
+        return self.third(2) - self.third(0) < KEEPS_UP and not self.dropped and self.held_back < 1.0
+
+
+class Talker:
+    """One caller."""
+
+    def __init__(self, frames: list[str], run: Run, number: int) -> None:
+        self._frames = frames
+        self._run = run
+        self._number = number
+        self._sent: list[float] = []
+        self._onsets: dict[str, float] = {}  # of utterances without words
+        self._ends: dict[str, float] = {}  # of utterances without a final text
+
+    async def talk(self, url: str, begin: float) -> None:
+        """Speak and listen; `begin` is the loop time at which the run starts."""
+        client = ClientSide()
+        address = f"{url}/v1/realtime?intent=transcription&extensions=1"
+        async with connect(address, max_size=None, compression=None) as socket, anyio.create_task_group() as tasks:
+            await socket.send(json.dumps(SETTINGS))
+            tasks.start_soon(self._listen, socket, client, begin)
+            for n in range(int(self._run.seconds * RATE / FRAME)):
+                due = begin + (n + 1) * FRAME / RATE + self._number * 0.37 / self._run.streams
+                await anyio.sleep_until(due)
+                await socket.send(self._frames[n % len(self._frames)])
+                self._sent.append(anyio.current_time())
+                self._run.held_back = max(self._run.held_back, self._sent[-1] - due)
+            await anyio.sleep(2.0)
+            self._run.unfinished += len(self._ends)
+            tasks.cancel_scope.cancel()
+
+    async def _listen(self, socket: ClientConnection, client: ClientSide, begin: float) -> None:
+        lags = self._run.lags
+        try:
+            async for frame in socket:
+                event, now = client.receive(frame), anyio.current_time()
+                match event:
+                    case ev.SpeechStarted():
+                        self._onsets[event.item_id] = self._moment(event.audio_start_ms)
+                    case ev.SpeechStopped():
+                        self._ends[event.item_id] = self._moment(event.audio_end_ms)
+                    case ev.Tentative() | ev.TranscriptionDelta():
+                        lags.partials += isinstance(event, ev.Tentative)
+                        words = event.text if isinstance(event, ev.Tentative) else event.delta
+                        if words and (onset := self._onsets.pop(event.item_id, None)):
+                            lags.first_words.append((onset - begin, now - onset))
+                    case ev.TranscriptionCompleted():
+                        self._onsets.pop(event.item_id, None)
+                        end = self._ends.pop(event.item_id)
+                        lags.finals.append((end - begin, now - end))
+        except ConnectionClosed:
+            return
+
+    def _moment(self, ms: int) -> float:
+        """Loop time at which a sample of the stream was sent."""
+        return self._sent[min(ms * RATE // 1000 // FRAME, len(self._sent) - 1)]
+
+
+def encode(speech: Path, most: int) -> list[list[str]]:
+    """The messages of each recording, and of the pause after it."""
+    found = []
+    for clip in clips(speech, {"speech"}, most):
+        sound = np.concatenate([resample(clip.audio(), RATE).samples, silence(PAUSE, RATE).samples])
+        pieces = (sound[first : first + FRAME] for first in range(0, len(sound) - FRAME + 1, FRAME))
+        found.append([_append(piece.astype("<i2").tobytes()) for piece in pieces])
+    return found
+
+
+def _append(data: bytes) -> str:
+    return f'{{"type":"input_audio_buffer.append","audio":"{base64.b64encode(data).decode()}"}}'
+
+
+def metric(text: str, name: str) -> Iterator[tuple[str, float]]:
+    """Labels and values of one Prometheus series."""
+    for line in re.finditer(rf"^rejoinder_{name}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE):
+        yield line[1] or "", float(line[2])
+
+
+def _p99_of_loop(before: str, after: str) -> float:
+    """The bucket in which the 99th percentile of the loop's lag in between lies."""
+    buckets = dict(metric(after, "loop_lag_seconds_bucket"))
+    for labels, value in metric(before, "loop_lag_seconds_bucket"):
+        buckets[labels] -= value
+    bounds = sorted((float(labels.split('"')[1]), value) for labels, value in buckets.items())
+    return next((bound for bound, count in bounds if count >= 0.99 * bounds[-1][1]), np.inf)
+
+
+async def measure(url: str, run: Run, recordings: list[list[str]], progress: Progress) -> None:
+    """Let them talk, and fill in what became of it."""
+    process = psutil.Process().children()[-1]
+    web = url.replace("ws:", "http:") + "/metrics"
+    async with httpx.AsyncClient() as http, anyio.create_task_group() as tasks:
+        before = (await http.get(web)).text
+        spent, begin = _spent(process), anyio.current_time() + 0.5
+        for number in range(run.streams):
+            first = number * len(recordings) // run.streams  # everyone says something else
+            frames = [frame for recording in recordings[first:] + recordings[:first] for frame in recording]
+            tasks.start_soon(Talker(frames, run, number).talk, url, begin)
+        bar = progress.add_task(f"{run.streams} streams", total=run.seconds)
+        while (passed := anyio.current_time() - begin) < run.seconds:
+            await anyio.sleep(0.5)
+            progress.update(bar, completed=passed)
+        run.cores, run.loop_cores = ((now - then) / passed for now, then in zip(_spent(process), spent, strict=True))
+        after = (await http.get(web)).text
+    run.loop_lag = _p99_of_loop(before, after)
+    run.dropped = sum(value for labels, value in metric(after, "audio_seconds_total") if "dropped" in labels)
+
+
+def _spent(process: psutil.Process) -> tuple[float, float]:
+    """Processor seconds of a process, and of its first thread."""
+    loop = next(thread for thread in process.threads() if thread.id == process.pid)
+    return sum(process.cpu_times()[:2]), loop.user_time + loop.system_time
+
+
+def show(runs: list[Run]) -> Table:
+    """The figures as a table."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("streams", "first words", "final text", "first third", "last third", "partials", "dropped",
+                 "loop p99", "cores", "loop", "load", "keeps up"):  # fmt: skip
+        table.add_column(name, justify="right")
+    for run in runs:
+        table.add_row(
+            str(run.streams), _quantiles(run.lags.first_words), _quantiles(run.lags.finals),
+            f"{1000 * run.third(0):.0f}", f"{1000 * run.third(2):.0f}",
+            f"{run.lags.partials / run.streams / run.seconds:.1f} /s", f"{run.dropped:.1f} s",
+            f"{1000 * run.loop_lag:g}", f"{run.cores:.2f}", f"{run.loop_cores:.2f}", f"{run.load:.1f}",
+            "yes" if run.keeps_up else "no",
+        )  # fmt: skip
+    table.caption = "milliseconds; p50 / p95; thirds: median wait for the final text; partials for each stream"
+    return table
+
+
+def _quantiles(lags: list[tuple[float, float]]) -> str:
+    values = [1000 * lag for _, lag in lags] or [np.nan]
+    return f"{np.quantile(values, 0.5):.0f} / {np.quantile(values, 0.95):.0f}"
+
+
+def main(
+    streams: Annotated[list[int], typer.Option(help="Callers at a time; give it again for another run.")] = [8],  # noqa: B006
+    seconds: Annotated[float, typer.Option(help="Length of each run.")] = 60.0,
+    speech: Annotated[
+        Path,
+        typer.Option(envvar="REJOINDER_TEST_SPEECH", exists=True, help="Folder with manifest.jsonl and what it names."),
+    ] = OWN_CLIPS,
+    output: Annotated[Path | None, typer.Option("-o", help="Write all waits there, as JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the waits over time, as SVG.")] = None,
+    sets: Annotated[list[str] | None, typer.Option("--set", help="Setting for the server.")] = None,
+) -> None:
+    """Measure how many callers can talk at the same time."""
+    console = Console()
+    recordings = encode(speech, 32)
+    runs = [Run(count, seconds) for count in streams]
+    with Progress(console=console) as progress:
+        for run in runs:
+            run.load = os.getloadavg()[0]
+            settings = ["endpoint.engine=", "logging.level=warning", f"limits.sessions={run.streams}", *(sets or [])]
+            with server(*settings) as url:
+                anyio.run(measure, url, run, recordings, progress, backend_options={"use_uvloop": True})
+    console.print(show(runs))
+    if picture:
+        draw_lags({run.streams: run.lags.finals for run in runs}, picture)
+    if output:
+        output.write_text(json.dumps([asdict(run) for run in runs]))
+
+
+if __name__ == "__main__":
+    typer.run(main)
