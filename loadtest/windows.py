@@ -4,6 +4,7 @@ Looks at each clip through windows of several sizes, as the engine does, and pri
 """
 
 import os
+import sys
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import partial
@@ -107,7 +108,7 @@ def main(
     lines = read_manifest(manifest)
     clips = spread([clip for clip in lines if clip.kind == "speech" and clip.language == "en"], most)
     conditions = [parse(spec, lambda kind: sounds(lines, kind)) for spec in condition]
-    Console().print(show(anyio.run(measure, config, clips, conditions), conditions))
+    Console(width=None if sys.stdout.isatty() else 140).print(show(anyio.run(measure, config, clips, conditions), conditions))
 
 
 if __name__ == "__main__":

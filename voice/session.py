@@ -49,6 +49,7 @@ class Session:
         self._clock = SampleClock(RATE)
         self._timeline: Timeline | None = None
         self._shown: dict[str, str] = {}  # transcript sent of the items not yet transcribed
+        self._worded = -1  # utterance whose first words were timed last
         self._lengths: dict[str, float] = {}  # seconds of audio of the same items
         self._cause: str | None = None  # id of the client's event in hand
         self._goodbye: tuple[int, str] | None = None
@@ -284,7 +285,8 @@ class Session:
             case Recognised(utterance, transcript) if self._timeline and utterance == self._state.utterances:
                 if transcript.final:
                     self._timeline.mark("asr_final", now)
-                elif self._state.utterance and self._state.utterance.item_id not in self._shown:
+                elif (transcript.stable or transcript.tentative) and self._worded != utterance:
+                    self._worded = utterance
                     self._tap.observe("turn_seconds", now - self._timeline.onset, mark="first_partial")
         self._happened(event)
 
@@ -339,10 +341,17 @@ class Session:
     # What the caller said ---------------------------------------------------------------------------------------
 
     def _show(self, item_id: str, stable: str, tentative: str, final: bool) -> None:
-        """Transcript events only ever add words; a final text is told when the utterance is closed."""
-        if self._protocol.session.transcription is None or final:
+        """Transcript events only ever add words. A final text is told when the utterance is closed; until then its end
+        may still change."""
+        if self._protocol.session.transcription is None:
             return
-        if more := delta(self._shown.get(item_id, ""), stable):
+        shown = self._shown.get(item_id)
+        if shown is None and not (stable or tentative):
+            return
+        more = delta(shown or "", stable)
+        if final:
+            stable, tentative = shown or "", more.strip()
+        elif more:
             self._outbox.tell(self._protocol.transcription_delta(item_id, more))
         self._shown[item_id] = stable
         self._outbox.tell(self._protocol.tentative(item_id, tentative))
