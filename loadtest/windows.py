@@ -108,7 +108,8 @@ def main(
     lines = read_manifest(manifest)
     clips = spread([clip for clip in lines if clip.kind == "speech" and clip.language == "en"], most)
     conditions = [parse(spec, lambda kind: sounds(lines, kind)) for spec in condition]
-    Console(width=None if sys.stdout.isatty() else 140).print(show(anyio.run(measure, config, clips, conditions), conditions))
+    found = anyio.run(measure, config, clips, conditions)
+    Console(width=None if sys.stdout.isatty() else 140).print(show(found, conditions))
 
 
 if __name__ == "__main__":

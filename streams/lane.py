@@ -40,6 +40,7 @@ class Job:
     priority: int
     session: str
     arrived: float
+    ready: Callable[[], None] | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
     abandoned: bool = False
     result: Any = None
@@ -70,16 +71,21 @@ class Lane:
         name: in metrics and thread names.
         threads: calls that run at a time.
         waiting: most calls that may wait.
+        background: calls of this priority, or less urgent, leave one of several threads to the others.
         tap: receives `lane_wait_seconds` and `lane_busy`.
     """
 
-    def __init__(self, name: str, threads: int, waiting: int, tap: Tap = SILENT) -> None:
+    def __init__(
+        self, name: str, threads: int, waiting: int, tap: Tap = SILENT, *, background: int | None = None
+    ) -> None:
         self.name = name
         self.threads = threads
         self.waiting = waiting
         self._tap = tap
         self._jobs: list[Job] = []
         self._running = 0
+        self._background = background
+        self._running_behind = 0  # those of them in the background
         self._served: dict[str, int] = {}
         self._services = 0
         self._open = False
@@ -124,13 +130,17 @@ class Lane:
         for worker in self._workers:
             worker.join()
 
-    async def run(self, call: Callable[[], T], *, priority: int, session: str) -> T:
+    async def run(
+        self, call: Callable[[], T], *, priority: int, session: str, ready: Callable[[], None] | None = None
+    ) -> T:
         """Run a blocking call on one of the lane's threads and return what it returns, or raise what it raises.
 
         Args:
             call: must not touch the event loop.
             priority: lower is sooner; an enum member's name is its label in metrics.
             session: whose share of the lane this takes.
+            ready: called on the event loop when the call's turn has come, to give it what is newest then; must not
+                raise.
 
         Raises:
             LaneFull: `waiting` calls wait already.
@@ -138,9 +148,9 @@ class Lane:
         """
         if not self._open:
             raise LaneClosed(f"lane {self.name} is closed")
-        if self._running == self.threads and len(self._jobs) >= self.waiting:
+        if len(self._jobs) >= self.waiting and not self._may_run(priority):
             raise LaneFull(f"lane {self.name} is full: {len(self._jobs)} calls wait; try again later")
-        job = Job(call, priority, session, asyncio.get_running_loop().time())
+        job = Job(call, priority, session, asyncio.get_running_loop().time(), ready)
         self._jobs.append(job)
         self._dispatch()
         try:
@@ -157,11 +167,20 @@ class Lane:
         finally:
             del job  # the error's traceback would hold it, and what the call holds
 
+    def _behind(self, priority: int) -> bool:
+        return self._background is not None and priority >= self._background
+
+    def _may_run(self, priority: int) -> bool:
+        """Whether a thread is free for a call of this priority."""
+        kept = self._behind(priority) and self._running_behind == self.threads - 1 > 0
+        return self._running < self.threads and not kept
+
     def _dispatch(self) -> None:
         """Hand the next job to a free thread, if there are both."""
-        if not self._jobs or self._running == self.threads:
+        able = [job for job in self._jobs if self._may_run(job.priority)]
+        if not able:
             return
-        job = min(self._jobs, key=lambda job: (job.priority, self._served.get(job.session, 0)))  # min is stable
+        job = min(able, key=lambda job: (job.priority, self._served.get(job.session, 0)))  # min is stable
         self._jobs.remove(job)
         self._services += 1
         self._served.pop(job.session, None)
@@ -169,9 +188,12 @@ class Lane:
         if len(self._served) > _REMEMBERED:
             del self._served[next(iter(self._served))]
         self._running += 1
+        self._running_behind += self._behind(job.priority)
         waited = asyncio.get_running_loop().time() - job.arrived
         self._tap.observe("lane_wait_seconds", waited, lane=self.name, priority=label(job.priority))
         self._tap.level("lane_busy", self._running, lane=self.name)
+        if job.ready:
+            job.ready()
         self._begin(job)
 
     def _begin(self, job: Job) -> None:
@@ -181,6 +203,7 @@ class Lane:
     def _finish(self, job: Job, error: BaseException | None) -> None:
         """On the event loop: the job's thread is free again."""
         self._running -= 1
+        self._running_behind -= self._behind(job.priority)
         self._tap.level("lane_busy", self._running, lane=self.name)
         if job.abandoned and error is not None:
             _log.warning("a call failed after its caller had left", extra={"lane": self.name}, exc_info=error)

@@ -72,8 +72,10 @@ class VirtualLane(Lane):
         spent: processor seconds by session, then by the label of the priority; read and remove what you need.
     """
 
-    def __init__(self, name: str, threads: int, waiting: int, tap: Tap = SILENT) -> None:
-        super().__init__(name, threads, waiting, tap)
+    def __init__(
+        self, name: str, threads: int, waiting: int, tap: Tap = SILENT, *, background: int | None = None
+    ) -> None:
+        super().__init__(name, threads, waiting, tap, background=background)
         self.spent: defaultdict[str, defaultdict[str, float]] = defaultdict(lambda: defaultdict(float))
 
     async def __aenter__(self) -> Self:

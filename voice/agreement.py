@@ -42,7 +42,11 @@ class Agreement:
             start: of that audio, stream seconds; words heard before it stand.
             upto: end of that audio, stream seconds.
         """
-        fresh = _after(self._heard, hypothesis, start)
+        if hypothesis.words:  # else the recogniser did not believe what it heard, and says nothing about it
+            self._take(_after(self._heard, hypothesis, start), upto)
+        return self._transcript(hypothesis, upto, final=False)
+
+    def _take(self, fresh: tuple[Word, ...], upto: float) -> None:
         keys = [plain(word.text) for word in fresh]
         same = _common([key for key, _ in self._open], keys)
         seen = [(key, self._open[n][1] + 1 if n < same else 1) for n, key in enumerate(keys)]
@@ -51,7 +55,6 @@ class Agreement:
             count += 1
         self._heard += fresh[:count]
         self._fresh, self._open = fresh[count:], seen[count:]
-        return self._transcript(hypothesis, upto, final=False)
 
     def thorough(self, hypothesis: Hypothesis, start: float, upto: float, *, final: bool) -> Transcript:
         """Take a hypothesis about all audio that is not promised yet; it replaces all that is not.
@@ -81,9 +84,9 @@ class Agreement:
         return len(self._heard) - self._promised
 
     def settled(self, upto: float, *, promised: bool) -> float:
-        """The latest moment, not after `upto`, before which all words are heard, or promised; 0 if there is none."""
-        words = self._heard[: self._promised] if promised else self._heard
-        return max((word.end for word in words if word.end <= upto), default=0.0)
+        """The latest moment, not after `upto`, before which all words are heard, or promised."""
+        rest = self._heard[self._promised :] if promised else []
+        return min([upto, *(word.start for word in (*rest[:1], *self._fresh[:1]))])
 
     def _transcript(self, hypothesis: Hypothesis, upto: float, *, final: bool) -> Transcript:
         stable = self._heard if final else self._heard[: self._promised]

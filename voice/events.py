@@ -15,8 +15,9 @@ class Priority(IntEnum):
     FINAL = 1
     SPECULATIVE = 2
     FIRST_PARTIAL = 3
-    PARTIAL = 4
-    BATCH = 5
+    REVIEW = 4
+    PARTIAL = 5
+    BATCH = 6
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ time in twenty, and then hardly ever with confidence (docs/recognition.md has th
 heard in the language that the caller is known to speak, and only what tells something changes that.
 """
 
-LONG, LIKELY = 2.0, 0.8
+LONG, LIKELY = 2.0, 0.9
 """Seconds of audio from which an opinion of this probability counts."""
 SHORT, SURE = 1.0, 0.97
 """The same for less audio; what is shorter never counts."""

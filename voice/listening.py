@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
@@ -25,6 +26,9 @@ WAITING_FINALS = 4
 
 FIRST_WORDS = (0.2, 0.12)
 """Seconds of speech before the first partial, and between partials until there are words to show."""
+
+HOPELESS = 1.5
+"""Seconds of speech without words after which there is no hurry for the first."""
 
 LOOKED_BACK = 8.0
 """Seconds of audio kept for the turn model."""
@@ -98,6 +102,7 @@ class Listening:
         self._held = Holding(RATE, tap)
         self._tail_from = 0  # where a quick look begins
         self._reviewed = 0  # where the last thorough look ended
+        self._misheard = False  # whether what was heard since was taken for another language
         self._recent: deque[Audio] = deque()  # what the turn model looks at
         self._begun = 0  # where the open utterance begins
         self._utterance = 0
@@ -272,21 +277,25 @@ class Listening:
         if not self._open or not self.speaking:
             return None
         first, again = (round(seconds * RATE) for seconds in FIRST_WORDS)
-        needed = self._partial_samples if self._worded else again if self._latest else first
+        if self._worded or self.position - self._onset > HOPELESS * RATE:
+            first = again = self._partial_samples
+        needed = again if self._latest else first
         enough = self.position - (self._latest.audio.end if self._latest else self._onset) >= needed
-        if not enough or not (self._voiced or self._behind() > self._ahead):
+        if not (enough and self._voiced) and self._behind() <= self._ahead:
             return None
         return self._decode(final=False)
 
     async def _recognise(self, decode: _Decode) -> None:
         """Decode one piece and tell what came of it."""
-        priority = Priority.PARTIAL if self._worded else Priority.FIRST_PARTIAL
         if decode.final:
             priority = Priority.SPECULATIVE if decode.utterance == self._utterance else Priority.FINAL
+        else:
+            priority = Priority.PARTIAL if self._worded else Priority.FIRST_PARTIAL
+            priority = Priority.REVIEW if decode.thorough else priority
         fault = ""
         try:
             hypothesis = await self._asr.transcribe(
-                decode.audio,
+                decode.audio if decode.final else partial(self._newest, decode),
                 priority=priority,
                 session=self._session,
                 language=self.language,
@@ -299,7 +308,9 @@ class Listening:
                 return
             hypothesis, fault = Hypothesis(()), str(error)
         self._done(decode)
-        self._likely = hypothesis.likely or self._likely
+        if hypothesis.likely not in ("", self._likely):
+            self._likely = hypothesis.likely
+            self._misheard = self._worded and not decode.thorough
         decode.known = decode.final and not fault
         start, upto = decode.audio.start / RATE, decode.audio.end / RATE
         if decode.thorough:
@@ -315,6 +326,7 @@ class Listening:
         """Leave what needs no more looking at out of the next windows."""
         if decode.thorough:
             self._reviewed = decode.audio.end
+            self._misheard = False
         if decode.thorough or decode.audio.seconds > TAIL:
             self._tail_from = self._cut(self._tail_from, TAIL_KEPT, promised=False)
         if decode.thorough and decode.audio.seconds > WHOLE:
@@ -332,7 +344,8 @@ class Listening:
         self._decoded_upto = max(self._decoded_upto, decode.audio.end)
 
     def _decode(self, *, final: bool) -> _Decode:
-        thorough = final or self.position - max(self._reviewed, self._held.start) > REVIEWED * RATE
+        since = self.position - max(self._reviewed, self._held.start)
+        thorough = final or self._misheard or since > REVIEWED * RATE
         audio = self._held.since(self._held.start if thorough else self._tail_from)
         decode = _Decode(self._utterance, audio, self._agreement, thorough, final)
         if final:
@@ -342,6 +355,12 @@ class Listening:
             self._work.set()
         self._latest = decode
         return decode
+
+    def _newest(self, decode: _Decode) -> Audio:
+        """The engine gets to a look at last: what has come in the meantime is looked at too."""
+        if decode is self._latest and self._open:
+            decode.audio = self._held.since(decode.audio.start)
+        return decode.audio
 
     def _drop_decodes(self) -> None:
         """What was asked about the open utterance is out of date."""
@@ -355,7 +374,7 @@ class Listening:
         self._utterance += 1
         self._open = False
         self._tail_from = self._held.start
-        self._worded = False
+        self._worded = self._misheard = False
         self._latest = None
         self._agreement = Agreement()
 

@@ -10,6 +10,7 @@ from voice.answering import Engines
 from voice.config import Config
 from voice.engines import Setup, find
 from voice.engines.metered import MeteredAsr, MeteredLlm, MeteredTts
+from voice.events import Priority
 from voice.models import Store
 
 WAITING = 256
@@ -40,7 +41,7 @@ async def open_engines(config: Config, store: Store, tap: Tap) -> AsyncIterator[
     async with AsyncExitStack() as opened, AsyncExitStack() as lanes:  # no engine goes while a call runs on it
         found = {}
         for slot, count in threads.items():
-            lane = await lanes.enter_async_context(Lane(slot, count, WAITING, tap))
+            lane = await lanes.enter_async_context(Lane(slot, count, WAITING, tap, background=Priority.BATCH))
             found[slot] = await opened.enter_async_context(open_engine(slot, config, store, lane, tap))
         yield Engines(
             found["vad"],

@@ -28,6 +28,9 @@ from voice.timeline import Timeline
 SLACK = 0.1
 """Seconds without packets after which the caller's stream is taken to go on in silence."""
 
+WAITING_FRAME = 0.01
+"""Seconds for a frame that is already here to be received before what is due happens; it may say otherwise."""
+
 MIN_COMMIT = 0.1
 """Seconds of audio a client must have sent before it may commit."""
 
@@ -117,7 +120,8 @@ class Session:
         while mistakes < self._config.limits.bad_messages:
             await self._outbox.down_to(OUTBOX // 2)
             frame: str | bytes | None = None
-            with anyio.CancelScope(deadline=self._next_deadline(last_frame)):
+            waiting = anyio.current_time() + WAITING_FRAME
+            with anyio.CancelScope(deadline=max(self._next_deadline(last_frame), waiting)):
                 frame = await self._link.receive()
             if frame is None:
                 if anyio.current_time() >= last_frame + self._config.limits.idle_seconds:

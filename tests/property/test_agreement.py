@@ -2,12 +2,11 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from math import inf
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice.agreement import CERTAIN, LONG_AGO, PROMISED, Agreement, delta, plain
+from voice.agreement import CERTAIN, LONG_AGO, Agreement, delta, plain
 from voice.events import Hypothesis, Transcript, Word
 
 TOKENS = st.sampled_from(["a", "A", "a,", "b", "b.", "c", "d?", "it's", "-", "é", "दिन"])
@@ -62,15 +61,13 @@ def test_stable_text_only_grows_by_appending_and_every_final_text_begins_with_it
 
 
 @given(looks())
-def test_words_are_promised_by_thorough_looks_that_heard_enough_after_them(seen: list[Look]) -> None:
-    agreement, promised = Agreement(), 0.0
+def test_only_thorough_looks_promise_words(seen: list[Look]) -> None:
+    agreement = Agreement()
+    stable: str | None = ""
     for look in seen:
-        take(agreement, look)
-        now = agreement.settled(inf, promised=True)
-        if now != promised:
-            assert look.kind != "quick"
-            assert now <= look.upto - PROMISED
-        promised = now
+        now = take(agreement, look).stable
+        assert look.kind != "quick" or stable in (now, None)
+        stable = None if look.kind == "final" else now
 
 
 @given(looks())

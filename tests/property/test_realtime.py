@@ -33,6 +33,7 @@ DEFAULTS = SessionDefaults(
     voice="joe",
     voices={"joe": "joe", "alloy": "joe"},
     transcription_models=("rejoinder", "whisper-1"),
+    languages=("en", "de"),
 )
 IDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789_-", min_size=1, max_size=32)
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

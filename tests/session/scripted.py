@@ -4,6 +4,7 @@ be read back exactly on either side."""
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from random import Random
 from typing import Self
 
 import anyio
@@ -15,8 +16,9 @@ from streams.link import LinkClosed, MemoryLink, memory_pair
 from tests.taps import Recorder
 from voice.answering import Engines
 from voice.config import Config
-from voice.engines import EngineError
+from voice.engines import EngineError, Newest
 from voice.events import Hypothesis, LlmEvent, Priority, Prompt, Speech, TextDelta, ToolCall, Usage, Word
+from voice.language import known
 from voice.realtime.client import ClientSide, Event
 from voice.realtime.conversation import Conversation
 from voice.realtime.server import ServerSide
@@ -105,16 +107,29 @@ class ScriptedVad(Part):
 
 
 class ScriptedAsr(Part):
-    languages = ("en",)
+    """Hears exactly what is in the audio; with `slips`, words now and then missing, doubled, or taken for another.
 
-    def __init__(self, seconds: float = 0.08) -> None:
+    Attributes:
+        calls: priority and audio of each call, in seconds on the caller's stream.
+        told: language, likely language and whether to translate, of each call.
+        detects: a language and its probability; None: it says nothing about languages.
+    """
+
+    languages = ("en", "fr", "de")
+
+    def __init__(self, seconds: float = 0.08, each: float = 0.0) -> None:
+        """A call takes `seconds`, and `each` for every second of audio."""
         super().__init__()
         self.seconds = seconds
-        self.calls: list[Priority] = []
+        self.each = each
+        self.slips: Random | None = None
+        self.calls: list[tuple[Priority, float, float]] = []
+        self.told: list[tuple[str, str, bool]] = []
+        self.detects: tuple[str, float] | None = None
 
     async def transcribe(
         self,
-        audio: Audio,
+        audio: Audio | Newest,
         *,
         priority: Priority,
         session: str,
@@ -122,10 +137,26 @@ class ScriptedAsr(Part):
         likely: str = "",
         translate: bool = False,
     ) -> Hypothesis:
-        self.calls.append(priority)
+        audio = audio if isinstance(audio, Audio) else audio()
+        self.calls.append((priority, audio.start / audio.rate, audio.end / audio.rate))
+        self.told.append((language, likely, translate))
+        if self.detects and not language:
+            likely = known(likely, *self.detects, audio.seconds)
         async with self.busy():
-            await anyio.sleep(self.seconds)
-            return Hypothesis(tuple(words_in(audio)), seconds=self.seconds)
+            seconds = self.seconds + self.each * audio.seconds
+            await anyio.sleep(seconds)
+            return Hypothesis(tuple(self._slipped(words_in(audio))), likely=likely, seconds=seconds)
+
+    def _slipped(self, words: list[Word]) -> list[Word]:
+        slips = self.slips
+        if slips is None:
+            return words
+        found: list[Word] = []
+        for word in words:
+            text = slips.choice(["what", "Yes,", word.text.title()]) if slips.random() < 0.2 else word.text
+            heard = Word(text, word.start, word.end, slips.choice([0.3, 0.77, 1.0]))
+            found += [heard] * slips.choice([0, 1, 1, 1, 1, 1, 2])
+        return found
 
 
 class ScriptedTurn(Part):
@@ -286,7 +317,10 @@ async def call(
     config = config or Config()
     here, there = memory_pair(64)
     llm, asr, tts, tap = ScriptedLlm(answer), ScriptedAsr(), ScriptedTts(), Recorder()
-    protocol = ServerSide(SessionDefaults(expires_at=0, voice="default", voices={"default": "default"}), **side)
+    defaults = SessionDefaults(
+        expires_at=0, voice="default", voices={"default": "default"}, languages=ScriptedAsr.languages
+    )
+    protocol = ServerSide(defaults, **side)
     session = Session(there, protocol, Engines(ScriptedVad(), asr, llm, tts, turn), config, tap)
     caller = Call(here, session, llm, asr, tts, tap, ClientSide(binary=side.get("binary", False)))
     async with anyio.create_task_group() as tasks:

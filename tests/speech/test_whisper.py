@@ -107,15 +107,38 @@ async def test_a_multilingual_model_detects_and_knows_languages(base: WhisperAsr
         await base.transcribe(SPEECH[0].audio(), priority=Priority.FINAL, session="test", language="xx")
 
 
-async def test_it_translates_into_english(base: WhisperAsr, speech_dir: Path) -> None:
+def clip_in(language: str, speech_dir: Path) -> Audio:
     lines = (msgspec.json.decode(line) for line in (speech_dir / "manifest.jsonl").read_bytes().splitlines())
-    clip = next(line for line in lines if line["language"] == "es" and line["kind"] == "speech")
-    audio = resample(read(speech_dir / clip["file"]), 16000)
+    clip = next(line for line in lines if line["language"] == language and line["kind"] == "speech")
+    return resample(read(speech_dir / clip["file"]), 16000)
+
+
+async def test_a_callers_language_stands_until_another_is_clear(base: WhisperAsr, speech_dir: Path) -> None:
+    audio = clip_in("ja", speech_dir)
+    whole = await base.transcribe(audio, priority=Priority.FINAL, session="test", likely="en")
+    assert (whole.language, whole.likely) == ("ja", "ja")
+    short = await base.transcribe(audio.span(0, 14000), priority=Priority.FINAL, session="test", likely="en")
+    assert (short.language, short.likely) == ("en", "en")
+    quick = await base.transcribe(audio, priority=Priority.PARTIAL, session="test", likely="en")
+    assert quick.language == "en"
+    fixed = await base.transcribe(audio, priority=Priority.FINAL, session="test", language="en", likely="ja")
+    assert fixed.language == "en"
+
+
+async def test_nothing_is_shown_before_a_language_can_be_told(base: WhisperAsr) -> None:
+    audio = SPEECH[2].utterance()
+    first = audio.span(audio.start, audio.start + 15000)
+    assert not (await hear(base, first, Priority.FIRST_PARTIAL)).words
+    assert (await base.transcribe(first, priority=Priority.FIRST_PARTIAL, session="test", likely="en")).words
+    assert (await hear(base, audio, Priority.FIRST_PARTIAL)).words
+
+
+async def test_it_translates_into_english(base: WhisperAsr, speech_dir: Path) -> None:
+    audio = clip_in("es", speech_dir)
     spanish = await hear(base, audio)
     english = await base.transcribe(audio, priority=Priority.FINAL, session="test", translate=True)
-    assert (spanish.language, english.language) == ("es", "en")
-    assert english.words
-    assert english.text != spanish.text
+    assert (spanish.language, english.language, english.likely) == ("es", "en", "es")
+    assert {"sand", "white"} <= set(english.text.lower().replace(",", "").split())
 
 
 def test_long_audio_is_cut_where_it_is_quiet() -> None:

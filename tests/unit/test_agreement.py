@@ -115,7 +115,9 @@ def test_the_final_text_is_the_last_hypothesis() -> None:
 def test_the_final_text_keeps_what_was_promised() -> None:
     agreement = Agreement()
     assert thorough(agreement, "ice cream for me and you", upto=3.5).stable == "ice cream for me"
-    assert thorough(agreement, "I scream for me and yours.", upto=3.6, final=True).stable == "ice cream for me and yours."
+    assert (
+        thorough(agreement, "I scream for me and yours.", upto=3.6, final=True).stable == "ice cream for me and yours."
+    )
 
 
 def test_a_final_text_is_no_promise_where_the_caller_goes_on() -> None:
@@ -123,7 +125,9 @@ def test_a_final_text_is_no_promise_where_the_caller_goes_on() -> None:
     assert thorough(agreement, "And so my.", upto=1.6, final=True).stable == "And so my."
     transcript = thorough(agreement, "And so my fellow Americans", upto=3.3)
     assert transcript.stable + " " + transcript.tentative == "And so my fellow Americans"
-    assert thorough(agreement, "And so my fellow Americans.", upto=3.3, final=True).stable == "And so my fellow Americans."
+    assert (
+        thorough(agreement, "And so my fellow Americans.", upto=3.3, final=True).stable == "And so my fellow Americans."
+    )
 
 
 def test_words_before_the_window_stand() -> None:
@@ -136,11 +140,11 @@ def test_words_before_the_window_stand() -> None:
 
 def test_settled_tells_what_needs_no_more_looking_at() -> None:
     agreement = Agreement()
-    assert agreement.settled(10.0, promised=False) == 0.0
+    assert agreement.settled(10.0, promised=True) == 10.0
     thorough(agreement, "one two three four", upto=3.0)
-    assert agreement.settled(10.0, promised=True) == pytest.approx(1.4)
-    assert agreement.settled(1.0, promised=True) == pytest.approx(0.9)
-    assert agreement.settled(10.0, promised=False) == pytest.approx(1.9)
+    assert agreement.settled(10.0, promised=True) == pytest.approx(1.5)
+    assert agreement.settled(1.0, promised=True) == pytest.approx(1.0)
+    assert agreement.settled(10.0, promised=False) == pytest.approx(10.0)
 
 
 def test_the_language_is_that_of_the_last_hypothesis() -> None:

@@ -83,6 +83,63 @@ async def test_equal_priority_is_shared_between_sessions() -> None:
     assert await order_of(jobs) == ["b1", "c1", "a1", "b2", "a2"]
 
 
+async def test_a_call_is_given_what_is_newest_when_its_turn_comes() -> None:
+    gate, taken, newest = Gate(), list[int](), 1
+    async with Lane("test", 1, 4) as lane, anyio.create_task_group() as group:
+        group.start_soon(lambda: lane.run(gate, priority=0, session="a"))
+        await running(gate)
+        group.start_soon(lambda: lane.run(taken.copy, priority=0, session="b", ready=lambda: taken.append(newest)))
+        await wait_all_tasks_blocked()
+        assert taken == []
+        newest = 2
+        gate.leave.set()
+    assert taken == [2]
+
+
+async def test_nothing_is_asked_of_a_caller_who_left() -> None:
+    gate, asked = Gate(), list[int]()
+    async with Lane("test", 1, 4) as lane, anyio.create_task_group() as group:
+        group.start_soon(lambda: lane.run(gate, priority=0, session="a"))
+        await running(gate)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await lane.run(lambda: None, priority=0, session="b", ready=lambda: asked.append(1))
+        gate.leave.set()
+    assert asked == []
+
+
+@pytest.mark.parametrize(("threads", "at_a_time"), [(1, 1), (2, 1), (3, 2)])
+async def test_background_work_leaves_a_thread_to_the_callers(threads: int, at_a_time: int) -> None:
+    files, caller = [Gate() for _ in range(4)], Gate()
+    async with Lane("test", threads, 4, background=5) as lane, anyio.create_task_group() as group:
+        for gate in files:
+            group.start_soon(lambda gate=gate: lane.run(gate, priority=5, session="file"))
+            await wait_all_tasks_blocked()
+        assert lane.load == 4
+        for gate in files[:at_a_time]:
+            await running(gate)
+        assert not any(gate.entered.is_set() for gate in files[at_a_time:])
+        if threads > 1:
+            caller.leave.set()
+            await lane.run(caller, priority=4, session="a")
+        assert not any(gate.entered.is_set() for gate in files[at_a_time:])
+        for gate in files:
+            gate.leave.set()
+    assert all(gate.entered.is_set() for gate in files), "it is only put off"
+
+
+async def test_background_work_that_waits_is_bounded_though_a_thread_is_free() -> None:
+    gate = Gate()
+    async with Lane("test", 2, 1, background=5) as lane, anyio.create_task_group() as group:
+        for _ in range(2):
+            group.start_soon(lambda: lane.run(gate, priority=5, session="file"))
+        await running(gate)
+        with pytest.raises(LaneFull):
+            await lane.run(lambda: None, priority=5, session="file")
+        assert await lane.run(lambda: 7, priority=4, session="a") == 7
+        gate.leave.set()
+
+
 async def test_more_than_may_wait_is_refused() -> None:
     gate = Gate()
     async with Lane("test", 1, 1) as lane, anyio.create_task_group() as group:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from voice.events import ToolCall, Usage
 from voice.history import Item
@@ -21,6 +22,7 @@ DEFAULTS = SessionDefaults(
     voice="joe",
     voices={"joe": "en_US-joe-medium", "alloy": "en_US-joe-medium"},
     transcription_models=("rejoinder", "whisper-1"),
+    languages=("en", "de"),
 )
 SAMPLES = np.arange(240, dtype=np.int16)
 
@@ -243,6 +245,16 @@ def test_an_update_changes_only_what_it_names() -> None:
             "whisper-1",
         ),
         (
+            {"type": "transcription", "audio": {"input": {"transcription": {"language": "fr", "translate": True}}}},
+            "session.audio.input.transcription.language",
+            "en, de",
+        ),
+        (
+            {"audio": {"input": {"transcription": {"translate": True}}}},
+            "session.audio.input.transcription.translate",
+            'a session of type "transcription"',
+        ),
+        (
             {"instructions": "x", "audio": {"input": {"format": {"type": "audio/pcm", "rate": 16000}}}},
             "session.audio.input.format.rate",
             "24000",
@@ -260,6 +272,26 @@ def test_a_value_not_known_here_is_named_with_those_that_are(session: Any, param
     assert (error["param"], error["event_id"]) == (param, "e7")
     assert hint in error["message"]
     assert server.session is before
+
+
+def test_a_transcription_session_may_be_translated() -> None:
+    server = ServerSide(DEFAULTS, transcription=True)
+    assert "translate" not in json.loads(server.created()[0])["session"]["audio"]["input"]["transcription"]
+    told = last(update(server, audio={"input": {"transcription": {"translate": True}}}))
+    assert told["session"]["audio"]["input"]["transcription"]["translate"] is True
+    update(server, audio={"input": {"transcription": {"language": "de"}}})
+    assert server.session.transcription is not None
+    assert server.session.transcription.translate
+    with pytest.raises(Invalid, match="conversations are not translated"):
+        update(server, type="realtime")
+    update(server, audio={"input": {"transcription": {"translate": False}}})
+    update(server, type="realtime")
+
+
+def test_a_recogniser_of_english_alone_translates_nothing() -> None:
+    server = ServerSide(replace(DEFAULTS, languages=("en",)), transcription=True)
+    with pytest.raises(Invalid, match="knows English alone"):
+        update(server, audio={"input": {"transcription": {"translate": True}}})
 
 
 def test_functions_in_the_shape_chat_templates_take() -> None:

@@ -94,6 +94,10 @@ class TurnModel(Engine, Protocol):
         """
 
 
+Newest = Callable[[], Audio]
+"""Gives the audio there is when work on it begins; asked once, on the event loop, without an await in it."""
+
+
 class Asr(Engine, Protocol):
     """Turns audio into words."""
 
@@ -103,7 +107,7 @@ class Asr(Engine, Protocol):
 
     async def transcribe(
         self,
-        audio: Audio,
+        audio: Audio | Newest,
         *,
         priority: Priority,
         session: str,
@@ -114,6 +118,7 @@ class Asr(Engine, Protocol):
         """Recognise 16 kHz audio; word times are on the audio's stream clock.
 
         Args:
+            audio: or what gives it, when the engine gets to it: the newest then.
             priority: which kind of work this is; partials may be decoded more cheaply than finals.
             session: for fairness between callers.
             language: ISO 639-1 code, which is never doubted; or empty to detect.

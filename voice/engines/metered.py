@@ -8,7 +8,7 @@ from typing import Self
 from streams.audio import Audio
 from streams.lane import LaneFull
 from streams.tap import Tap
-from voice.engines import Asr, EngineError, Llm, Tts
+from voice.engines import Asr, EngineError, Llm, Newest, Tts
 from voice.events import Hypothesis, LlmEvent, Priority, Prompt, Speech, TextDelta, ToolCall, Usage
 
 
@@ -41,7 +41,7 @@ class MeteredAsr:
 
     async def transcribe(
         self,
-        audio: Audio,
+        audio: Audio | Newest,
         *,
         priority: Priority,
         session: str,
@@ -50,14 +50,26 @@ class MeteredAsr:
         translate: bool = False,
     ) -> Hypothesis:
         """See `voice.engines.Asr`."""
+        taken = audio if isinstance(audio, Audio) else None
+
+        def take() -> Audio:
+            nonlocal taken
+            taken = audio if isinstance(audio, Audio) else audio()
+            return taken
+
         with _patience():
             heard = await self._asr.transcribe(
-                audio, priority=priority, session=session, language=language, likely=likely, translate=translate
+                taken or take,
+                priority=priority,
+                session=session,
+                language=language,
+                likely=likely,
+                translate=translate,
             )
         job = priority.name.lower()
         self._tap.observe("engine_seconds", heard.seconds, engine="asr", job=job)
-        if audio.seconds:
-            self._tap.observe("rtf", heard.seconds / audio.seconds, engine="asr", job=job)
+        if taken and taken.seconds:
+            self._tap.observe("rtf", heard.seconds / taken.seconds, engine="asr", job=job)
         return heard
 
 

@@ -16,6 +16,10 @@ REPETITIVE = 2.4
 WEAK_SILENT = 0.5
 WEAK_UNLIKELY = -0.9
 """Beyond either, a stock phrase is not believed; one in four real short utterances reaches -0.7."""
+BRIEF = 1.5
+"""Seconds of audio, pre-roll included, that a single word may fill."""
+CLEAR = 0.15
+"""Distance between the mean confidence of words and the probability that nobody speaks that tells them apart."""
 HASTY = 6.0
 """Words per second nobody speaks."""
 SQUEEZED = 0.07
@@ -63,14 +67,29 @@ def _instant(word: Word) -> bool:
     return word.end - word.start <= INSTANT
 
 
-def believable(found: Hypothesis) -> bool:
-    """Whether anybody spoke at all, by the model's own account."""
+def believable(found: Hypothesis, seconds: float, *, quick: bool) -> bool:
+    """Whether anybody spoke to this microphone, by the model's own account.
+
+    Over babble the decoder writes fluent sentences. What gives them away: the probability that nobody speaks comes
+    near to the words' confidence, or exceeds it. How near it may come depends on the look: in the small window of a
+    quick one that probability is higher, and brief audio holds single words, which are often no surer.
+
+    Args:
+        found: what was heard.
+        seconds: of audio it was heard in.
+        quick: a look at the newest audio, while the caller speaks.
+    """
     if not any(character.isalnum() for character in found.text):
         return False
     if found.no_speech > SILENT and found.logprob < UNLIKELY:
         return False
     weak = found.no_speech > WEAK_SILENT or found.logprob < WEAK_UNLIKELY
-    return not (weak and _plain(found.text) in INVENTIONS)
+    if weak and _plain(found.text) in INVENTIONS:
+        return False
+    confidence = sum(word.confidence for word in found.words) / len(found.words)
+    if seconds < BRIEF:
+        return not quick or found.no_speech <= confidence + 2 * CLEAR
+    return found.no_speech <= (confidence if quick else confidence - CLEAR)
 
 
 def once(words: tuple[Word, ...]) -> tuple[Word, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from streams.audio import Audio
-from voice.engines import EngineError, Setup
+from voice.engines import EngineError, Newest, Setup
 from voice.engines.mel import HOP, RATE, log_mel
 from voice.engines.sanity import believable, doubtful, once
 from voice.events import Hypothesis, Priority, Word
@@ -134,7 +134,7 @@ class WhisperAsr:
 
     async def transcribe(
         self,
-        audio: Audio,
+        audio: Audio | Newest,
         *,
         priority: Priority,
         session: str,
@@ -142,31 +142,56 @@ class WhisperAsr:
         likely: str = "",
         translate: bool = False,
     ) -> Hypothesis:
-        """See `voice.engines.Asr`. A doubtful partial stands as it is; anything else doubtful is decoded again.
+        """See `voice.engines.Asr`. What will be heard again stands even if it is doubtful; all else is decoded again.
 
         A word is what stands between spaces: Chinese and Japanese come as one word per phrase.
         """
-        if audio.rate != RATE:
-            raise EngineError(f"audio at {audio.rate} Hz: recognition takes {RATE} Hz; resample it first")
         if language and language not in self.languages:
             names = ", ".join(sorted(self.languages))
             raise EngineError(f'language "{language}": unknown to {self._config.model}; it knows {names}')
         if not self._model.is_multilingual:
             language, translate = "en", False
-        run = partial(self._lane.run, priority=priority, session=session)
         look = QUICK if priority in (Priority.FIRST_PARTIAL, Priority.PARTIAL) else THOROUGH
         if look is QUICK:
             language = language or likely  # detecting costs half as much as encoding
-        parts = []
-        for piece in pieces(audio):
-            decode = partial(self.look, piece, language=language, likely=likely, translate=translate)
-            found, broken_off = await run(partial(decode, look))
-            if look is THOROUGH and (broken_off or doubtful(found, piece.seconds)):
-                again, _ = await run(partial(decode, SECOND))
-                found = replace(again, seconds=found.seconds + again.seconds, retried=True)
-            parts.append(found if believable(found) else replace(found, words=(), likely=likely))
-            likely = parts[-1].likely
+        parts: list[Hypothesis] = []
+        for piece in pieces(audio) if isinstance(audio, Audio) else [audio]:
+            heard = await self._hear(
+                piece, look, priority=priority, session=session, language=language, likely=likely, translate=translate
+            )
+            parts.append(heard)
+            likely = heard.likely
         return merged(parts)
+
+    async def _hear(
+        self,
+        audio: Audio | Newest,
+        look: Look,
+        *,
+        priority: Priority,
+        session: str,
+        language: str,
+        likely: str,
+        translate: bool,
+    ) -> Hypothesis:
+        """One look, or two, and whether to believe it."""
+        taken: list[Audio] = []
+
+        def take() -> None:
+            taken[:] = [audio if isinstance(audio, Audio) else audio()]
+
+        def decode(look: Look) -> tuple[Hypothesis, bool]:
+            return self.look(taken[0], look, language, likely=likely, translate=translate)
+
+        run = partial(self._lane.run, priority=priority, session=session)
+        found, broken_off = await run(partial(decode, look), ready=take)
+        seconds = taken[0].seconds
+        if look is THOROUGH and priority is not Priority.REVIEW and (broken_off or doubtful(found, seconds)):
+            again, _ = await run(partial(decode, SECOND))
+            found = replace(again, seconds=found.seconds + again.seconds, retried=True)
+        if not believable(found, seconds, quick=look is QUICK):
+            found = replace(found, words=(), likely=likely)
+        return found
 
     def look(
         self, audio: Audio, look: Look, language: str, *, likely: str = "", translate: bool
@@ -178,6 +203,8 @@ class WhisperAsr:
         Args:
             language, likely, translate: see `voice.engines.Asr`.
         """
+        if audio.rate != RATE:
+            raise EngineError(f"audio at {audio.rate} Hz: recognition takes {RATE} Hz; resample it first")
         began = time.perf_counter()
         features = log_mel(audio.floats(), self._model.n_mels)
         canvas = np.zeros((1, len(features), look.window(audio)), np.float32)

@@ -12,7 +12,7 @@ from streams.lane import Lane
 from streams.virtual import VirtualLane
 from voice.answering import Engines
 from voice.config import Config
-from voice.engines import Asr, EngineError, TurnModel, Vad, VadStream
+from voice.engines import Asr, EngineError, Newest, TurnModel, Vad, VadStream
 from voice.events import Hypothesis, Priority
 from voice.models import Store
 from voice.service import WAITING, open_engine
@@ -97,7 +97,7 @@ class FinalsOnly:
 
     async def transcribe(
         self,
-        audio: Audio,
+        audio: Audio | Newest,
         *,
         priority: Priority,
         session: str,
@@ -139,7 +139,7 @@ class _WatchedAsr(_Watched):
 
     async def transcribe(
         self,
-        audio: Audio,
+        audio: Audio | Newest,
         *,
         priority: Priority,
         session: str,

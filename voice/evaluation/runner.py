@@ -110,7 +110,7 @@ async def _play(plan: Plan, ears: Ears, clip: Clip, condition: Condition) -> Tak
         take.retried += found.retried
 
     here, there = memory_pair(LINK_FRAMES, stalled_seconds=PATIENCE)
-    defaults = session_defaults(plan.config)
+    defaults = session_defaults(plan.config, clip.language)
     protocol = ServerSide(defaults, transcription=True, extensions=True)
     call = _Call(take, here, anyio.current_time() + LEAD)
     session = _Observed(there, protocol, ears.watched(take.spent, decoded), plan.config, SILENT)
@@ -137,13 +137,14 @@ def _refer(take: Take, ears: Ears, clean: Audio) -> None:
     take.pauses = tuple((end, start) for (_, end), (start, _) in pairwise(spans))
 
 
-def session_defaults(config: Config) -> SessionDefaults:
-    """What a session begins with."""
+def session_defaults(config: Config, language: str) -> SessionDefaults:
+    """What a session begins with, for a clip in that language."""
     return SessionDefaults(
         expires_at=0,
         voice=config.tts.voice,
         voices={},
         transcription_model=config.asr.model,
+        languages=(language,),
         threshold=config.vad.threshold,
         prefix_padding_ms=round(config.vad.preroll_seconds * 1000),
         detection=config.endpoint.detection,

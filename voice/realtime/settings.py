@@ -206,9 +206,7 @@ def _transcription(
         changes["model"] = known(name, defaults.transcription_models, f"{_TRANSCRIPTION}.model", "model")
     if given.language is not UNSET:
         language = given.language or None
-        changes["language"] = language and known(
-            language, defaults.languages, f"{_TRANSCRIPTION}.language", "language"
-        )
+        changes["language"] = language and known(language, defaults.languages, f"{_TRANSCRIPTION}.language", "language")
     if given.translate is not UNSET:
         changes["translate"] = bool(given.translate)
         if given.translate and set(defaults.languages) <= {"en"}:
