@@ -29,7 +29,7 @@ WEIGHT = 0.25
 sentences."""
 UNFINISHED = 2.0
 """What an unfinished text takes from the log odds."""
-DEMANDED = {"low": 6.8, "medium": 5.05, "auto": 5.05, "high": 4.0}
+DEMANDED = {"low": 6.8, "medium": 5.0, "auto": 5.0, "high": 4.0}
 """Log odds at which a turn is over."""
 LEAST = 0.4
 """Seconds; however sure the model is, half of the pauses inside a turn are longer than 0.3 s."""
