@@ -20,7 +20,7 @@ from streams.lane import Lane
 from streams.websocket import WebSocketLink
 from tests.live import PATIENCE, Live, Place, clip
 from voice.answering import Engines
-from voice.engines import Asr, Llm, Tts
+from voice.engines import Asr, Llm, Newest, Tts
 from voice.events import Hypothesis, LlmEvent, Speech
 from voice.listening import Listening
 from voice.realtime import server_events as ev
@@ -49,10 +49,14 @@ class Counted:
         return self.llm.context
 
     @property
+    def languages(self) -> tuple[str, ...]:
+        return self.asr.languages
+
+    @property
     def voices(self) -> tuple[str, ...]:
         return self.tts.voices
 
-    async def transcribe(self, audio: Audio, **how: Any) -> Hypothesis:
+    async def transcribe(self, audio: Audio | Newest, **how: Any) -> Hypothesis:
         with self._one():
             return await self.asr.transcribe(audio, **how)
 
@@ -166,9 +170,9 @@ def books(live: Live) -> dict[str, float]:
 async def test_nothing_of_a_caller_stays(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     engines = live.engines
     counted: Any = Counted(engines.asr, engines.llm, engines.tts)
-    watched = Live(Engines(engines.vad, counted, counted, counted), live.metrics)
+    watched = Live(Engines(engines.vad, counted, counted, counted, engines.turn), live.metrics)
     lanes = [thing for thing in alive(Lane) if isinstance(thing, Lane) and thing._open]
-    assert len(lanes) == 4
+    assert len(lanes) == 5
     process = psutil.Process()
     async with watched.serving() as place:
 
