@@ -44,6 +44,7 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
     "llm_tokens_total": ("Tokens of the language model, as its engine counted them.", ("kind",)),
     "edge_dropped_seconds_total": ("Media seconds (or items) an edge threw away.", ("edge", "reason")),
     "audio_seconds_total": ("Caller audio by what became of it: received = decoded + gated + dropped.", ("state",)),
+    "asr_second_looks_total": ("Texts that were doubted and heard again.", ("job",)),
     "speculation_total": ("Replies begun before the caller's turn was certainly over.", ("outcome",)),
 }
 

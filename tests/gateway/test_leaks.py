@@ -30,7 +30,7 @@ from voice.session import Session
 
 pytestmark = pytest.mark.anyio
 
-WARM_UP, CALLS, TOGETHER = 40, 160, 4
+WARM_UP, CALLS, TOGETHER = 160, 160, 4
 OURS = (Session, Listening, Replying, WebSocketLink)
 
 

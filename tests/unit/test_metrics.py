@@ -23,6 +23,7 @@ DECLARED = {
     "edge_seconds": "gauge",
     "edge_dropped_seconds": "counter",
     "audio_seconds": "counter",
+    "asr_second_looks": "counter",
     "speculation": "counter",
     "playout_gap_seconds": "histogram",
     "speculation_saved_seconds": "histogram",

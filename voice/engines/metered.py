@@ -68,6 +68,8 @@ class MeteredAsr:
             )
         job = priority.name.lower()
         self._tap.observe("engine_seconds", heard.seconds, engine="asr", job=job)
+        if heard.retried:
+            self._tap.count("asr_second_looks_total", job=job)
         if taken and taken.seconds:
             self._tap.observe("rtf", heard.seconds / taken.seconds, engine="asr", job=job)
         return heard

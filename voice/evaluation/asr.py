@@ -10,9 +10,8 @@ import numpy as np
 
 from voice.agreement import plain
 from voice.evaluation.scoring import BY_CHARACTER, Score, interval, matches, replaced, score, total
-from voice.evaluation.take import Take, Utterance
+from voice.evaluation.take import FINAL_JOBS, Take, Utterance
 
-FINAL_JOBS = ("speculative", "final")
 WORST = 20
 """Clips shown as the worst."""
 

@@ -1,25 +1,23 @@
 """Engines for an evaluation: the configured ones, watched, and a stand-in for those that have no part in it."""
 
 import time
-from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Self
 
 from streams.audio import Audio
 from streams.lane import Lane
+from streams.tap import Silent
 from streams.virtual import VirtualLane
 from voice.answering import Engines
 from voice.config import Config
 from voice.engines import Asr, EngineError, Newest, TurnModel, Vad, VadStream
+from voice.engines.metered import MeteredAsr
+from voice.evaluation.take import FINAL_JOBS, Take
 from voice.events import Hypothesis, Priority
 from voice.models import Store
 from voice.service import WAITING, open_engine
-
-Spent = defaultdict[str, float]
-"""Engine seconds by job."""
-FINALS = (Priority.FINAL, Priority.SPECULATIVE)
 
 
 class Absent:
@@ -38,22 +36,16 @@ class Ears:
     turn: TurnModel | None
     lanes: tuple[Lane, ...]
 
-    def watched(self, spent: Spent, decoded: Callable[[Hypothesis], None]) -> Engines:
-        """The same for one session.
-
-        Args:
-            spent: gets the engine seconds by job.
-            decoded: is told each final decode.
-        """
+    def watched(self, take: Take) -> Engines:
+        """The same for one session; what they do is noted in the take."""
         absent: Any = Absent()
-        asr = _WatchedAsr(self.asr, spent, decoded)
-        return Engines(_WatchedVad(self.vad, spent), asr, absent, absent, self.turn)
+        return Engines(_WatchedVad(self.vad, take.spent), MeteredAsr(self.asr, _Books(take)), absent, absent, self.turn)
 
-    def settle(self, session: str, spent: Spent) -> None:
+    def settle(self, session: str, spent: dict[str, float]) -> None:
         """Put the processor time that virtual lanes spent on a session in the place of what the engines say."""
         for lane in self.lanes:
             if isinstance(lane, VirtualLane):
-                jobs: dict[str, float] = lane.spent.pop(session, Spent(float))
+                jobs: dict[str, float] = lane.spent.pop(session, {})
                 if lane.name == "asr":
                     spent.update(jobs)
                 elif jobs:
@@ -95,76 +87,50 @@ class FinalsOnly:
 
     async def __aexit__(self, *exc: object) -> None: ...
 
-    async def transcribe(
-        self,
-        audio: Audio | Newest,
-        *,
-        priority: Priority,
-        session: str,
-        language: str = "",
-        likely: str = "",
-        translate: bool = False,
-    ) -> Hypothesis:
+    async def transcribe(self, audio: Audio | Newest, *, priority: Priority, **how: Any) -> Hypothesis:
         """See `voice.engines.Asr`."""
-        if self._asr is None or priority not in FINALS:
+        if self._asr is None or priority.name.lower() not in FINAL_JOBS:
             return Hypothesis(())
-        return await self._asr.transcribe(
-            audio, priority=priority, session=session, language=language, likely=likely, translate=translate
-        )
+        return await self._asr.transcribe(audio, priority=priority, **how)
 
 
-class _Watched:
-    """What the watched engines share: they are entered elsewhere."""
+@dataclass(frozen=True)
+class _Books(Silent):
+    """A tap that notes down what recognition did for one clip."""
 
-    def __init__(self, engine: Any, spent: Spent) -> None:
-        self.name: str = engine.name
-        self._engine = engine
+    take: Take
+
+    def count(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
+        if name == "asr_second_looks_total":
+            self.take.retried += 1
+
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
+        if name == "engine_seconds":
+            self.take.spent[labels["job"]] += value
+            self.take.finals += labels["job"] in FINAL_JOBS
+
+
+class _WatchedVad:
+    """The voice detector, which was entered elsewhere."""
+
+    def __init__(self, vad: Vad, spent: dict[str, float]) -> None:
+        self.name = vad.name
+        self._vad = vad
         self._spent = spent
 
-    async def __aenter__(self) -> Any:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None: ...
 
-
-class _WatchedAsr(_Watched):
-    def __init__(self, asr: Asr, spent: Spent, decoded: Callable[[Hypothesis], None]) -> None:
-        super().__init__(asr, spent)
-        self._decoded = decoded
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        languages: tuple[str, ...] = self._engine.languages
-        return languages
-
-    async def transcribe(
-        self,
-        audio: Audio | Newest,
-        *,
-        priority: Priority,
-        session: str,
-        language: str = "",
-        likely: str = "",
-        translate: bool = False,
-    ) -> Hypothesis:
-        found: Hypothesis = await self._engine.transcribe(
-            audio, priority=priority, session=session, language=language, likely=likely, translate=translate
-        )
-        self._spent[priority.name.lower()] += found.seconds
-        if priority in FINALS:
-            self._decoded(found)
-        return found
-
-
-class _WatchedVad(_Watched):
     def stream(self) -> VadStream:
-        return _WatchedStream(self._engine.stream(), self._spent)
+        return _WatchedStream(self._vad.stream(), self._spent)
 
 
 @dataclass(frozen=True)
 class _WatchedStream:
     stream: VadStream
-    spent: Spent
+    spent: dict[str, float]
 
     def push(self, audio: Audio) -> list[float]:
         began = time.thread_time()

@@ -18,7 +18,7 @@ from voice.evaluation.engines import Ears, FinalsOnly, open_ears
 from voice.evaluation.manifest import Clip
 from voice.evaluation.spans import speech_spans
 from voice.evaluation.take import Take
-from voice.events import Hypothesis, Recognised
+from voice.events import Recognised
 from voice.listening import Heard
 from voice.models import Store
 from voice.realtime.client import ClientSide
@@ -105,15 +105,11 @@ async def _play(plan: Plan, ears: Ears, clip: Clip, condition: Condition) -> Tak
         _refer(take, ears, clean)
     sound = condition.sound(clip, clean, LEAD, TAIL)
 
-    def decoded(found: Hypothesis) -> None:
-        take.finals += 1
-        take.retried += found.retried
-
     here, there = memory_pair(LINK_FRAMES, stalled_seconds=PATIENCE)
     defaults = session_defaults(plan.config, clip.language)
     protocol = ServerSide(defaults, transcription=True, extensions=True)
     call = _Call(take, here, anyio.current_time() + LEAD)
-    session = _Observed(there, protocol, ears.watched(take.spent, decoded), plan.config, SILENT)
+    session = _Observed(there, protocol, ears.watched(take), plan.config, SILENT)
     session.heard = call.heard
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_serve, session)

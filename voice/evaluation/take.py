@@ -7,6 +7,9 @@ from voice.evaluation.manifest import Clip
 from voice.realtime import server_events as ev
 from voice.realtime.client import Event
 
+FINAL_JOBS = ("speculative", "final")
+"""Priorities of the decodes that give a text for good."""
+
 
 @dataclass(slots=True)
 class Utterance:
