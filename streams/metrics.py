@@ -42,10 +42,14 @@ Labels = tuple[str, ...]
 _COUNTERS: dict[str, tuple[str, Labels]] = {
     "sessions_refused_total": ("Callers turned away.", ("reason",)),
     "llm_tokens_total": ("Tokens of the language model, as its engine counted them.", ("kind",)),
+    "llm_leaked_total": ("Cancelled generations that were still running two seconds later.", ("engine",)),
     "edge_dropped_seconds_total": ("Media seconds (or items) an edge threw away.", ("edge", "reason")),
     "audio_seconds_total": ("Caller audio by what became of it: received = decoded + gated + dropped.", ("state",)),
+    "echo_seconds_total": ("Our own voice, heard through the caller's microphone and not taken for speech.", ("by",)),
     "asr_second_looks_total": ("Texts that were doubted and heard again.", ("job",)),
     "speculation_total": ("Replies begun before the caller's turn was certainly over.", ("outcome",)),
+    "speculation_wasted_seconds_total": ("Time from asking the language model to withdrawing its reply.", ("outcome",)),
+    "interjections_total": ("Voices over an answer, by what they turned out to be.", ("meaning",)),
 }
 
 _GAUGES: dict[str, tuple[str, Labels]] = {

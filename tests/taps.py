@@ -1,4 +1,6 @@
-"""A tap that remembers."""
+"""Taps that remember."""
+
+import anyio
 
 
 class Recorder:
@@ -11,3 +13,24 @@ class Recorder:
         self.calls.append((name, amount, labels))
 
     level = observe = count
+
+
+class Awaited(Recorder):
+    """Lets a test wait for what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told = anyio.Event()
+
+    def count(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
+        super().count(name, amount, **labels)
+        self._told.set()
+
+    level = observe = count
+
+    async def until(self, name: str, times: int = 1) -> list[float]:
+        """Wait until `name` was told so many times; its values so far."""
+        while len(values := [value for other, value, _ in self.calls if other == name]) < times:
+            self._told = anyio.Event()
+            await self._told.wait()
+        return values

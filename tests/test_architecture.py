@@ -19,16 +19,21 @@ RANKS = (
     ("voice.rest",),
     ("voice.service", "voice.files", "voice.settings", "voice.subtitles"),
     ("voice.session",),
+    ("voice.telling",),
     ("voice.answering",),
-    ("voice.listening", "voice.replying"),
+    ("voice.listening", "voice.replying", "voice.warming", "voice.echo_guard"),
     ("voice.terms", "voice.timeline", "voice.access", "voice.logs"),
     ("voice.dialog", "voice.realtime"),
+    ("voice.barging",),
+    ("voice.replies", "voice.ledger"),
+    ("voice.state",),
     ("voice.engines", "voice.models"),
     (
         "voice.chunker",
         "voice.agreement",
         "voice.vad",
         "voice.endpoint",
+        "voice.interruption",
         "voice.editing",
         "voice.holding",
         "voice.language",
@@ -60,7 +65,8 @@ FENCES = {
 
 PURE = (
     "voice.dialog", "voice.editing", "voice.endpoint", "voice.agreement", "voice.chunker", "voice.speakable",
-    "voice.vad", "voice.language", "voice.history", "voice.timeline", "voice.terms", "voice.commands", "voice.realtime",
+    "voice.interruption", "voice.vad", "voice.language", "voice.history", "voice.timeline", "voice.terms",
+    "voice.commands", "voice.realtime", "voice.state", "voice.barging", "voice.replies", "voice.ledger",
 )  # fmt: skip
 IMPURE = {"anyio", "asyncio", "time", "random", "socket", "os", "threading", "logging", "pathlib", "datetime"}
 

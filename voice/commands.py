@@ -17,11 +17,13 @@ class Ask:
         request: what the client said about it, opaque to the dialog; None when speech asked for it.
         aside: out of band, not part of the conversation.
         items: prompt to use instead of the conversation.
+        say: what to answer, word for word; empty: what the language model says.
     """
 
     request: object = None
     aside: bool = False
     items: Items | None = None
+    say: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,26 @@ class Shown:
     transcript: Transcript
 
 
+Meaning = Literal["backchannel", "echo", "noise"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Forget the open utterance, of which nobody was told: it was no interruption."""
+
+    meaning: Meaning
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Tell: the caller has said nothing between these stream seconds; an empty item stands for it."""
+
+    item: Item
+    previous: str | None
+    start: float
+    end: float
+
+
 @dataclass(frozen=True, slots=True)
 class Closed:
     """Tell: the utterance is an item now; the next audio belongs to another. `detected`: by us, not the client."""
@@ -133,6 +155,13 @@ class Truncated:
 
 
 @dataclass(frozen=True, slots=True)
+class Warm:
+    """Have the language model read these items ahead of the reply; what it was to read before no longer matters."""
+
+    items: Items
+
+
+@dataclass(frozen=True, slots=True)
 class Begin:
     """Start reply `turn`; when `gated`, nothing of it leaves before Release."""
 
@@ -150,7 +179,39 @@ class Release:
     turn: int
 
 
-Reason = Literal["turn_detected", "client_cancelled", "superseded"]
+Cause = Literal["resumed", "cleared", "overridden"]
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Throw away reply `turn`, of which nothing has left; the caller went on, or the client has other plans."""
+
+    turn: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class Duck:
+    """Make reply `turn` softer: the caller may be interrupting."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Fade reply `turn` out and keep what comes next of it."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Reply `turn` goes on at full volume, after a hold from the last word on."""
+
+    turn: int
+
+
+Reason = Literal["turn_detected", "client_cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +245,21 @@ class Refuse:
 Command = (
     Opened
     | Shown
+    | Ignored
+    | Idle
     | Closed
     | Dropped
     | Transcribed
     | Added
     | Deleted
     | Truncated
+    | Warm
     | Begin
     | Release
+    | Withdraw
+    | Duck
+    | Hold
+    | Resume
     | Abort
     | Finish
     | Refuse

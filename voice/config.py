@@ -82,6 +82,17 @@ class EndpointConfig(Part, frozen=True):
     model: str = "smart-turn-v3.2"
     silence_seconds: Positive = 0.5
     """Of "server_vad", and wherever the engine has no opinion."""
+    idle_seconds: Annotated[float, Meta(ge=0)] = 0.0
+    """Silence after which a caller is asked, once, whether they are there; 0: never, unless the client wants it."""
+
+
+class SpeculationConfig(Part, frozen=True):
+    """What is done before the caller has finished."""
+
+    replies: Literal["auto", "on", "off"] = "auto"
+    """Begin replies while the silence is still being judged: while it pays, always, or never."""
+    prefill: bool = True
+    """Have the language model read what the caller says while they say it."""
 
 
 class AsrConfig(Part, frozen=True):
@@ -132,11 +143,21 @@ class TtsConfig(Part, frozen=True):
     lanes: Count = 1
 
 
+class PhrasesConfig(Part, frozen=True):
+    """What is said without asking the language model; an empty phrase is not said."""
+
+    apology: str = "Sorry, I cannot answer that just now. Please try again in a moment."
+    repair: str = "Sorry, could you say that again?"
+    idle: str = "Are you still there?"
+
+
 class PlayoutConfig(Part, frozen=True):
     """The speaker edge."""
 
     ahead_seconds: Positive = 0.2
     """How far ahead of real time audio is sent."""
+    echo_guard: bool = True
+    """What comes back of an answer through the caller's microphone is not taken for the caller."""
 
 
 class LoggingConfig(Part, frozen=True):
@@ -169,9 +190,11 @@ class Config(Part, frozen=True):
     models: ModelsConfig = ModelsConfig()
     vad: VadConfig = VadConfig()
     endpoint: EndpointConfig = EndpointConfig()
+    speculation: SpeculationConfig = SpeculationConfig()
     asr: AsrConfig = AsrConfig()
     llm: LlmConfig = LlmConfig()
     tts: TtsConfig = TtsConfig()
+    phrases: PhrasesConfig = PhrasesConfig()
     playout: PlayoutConfig = PlayoutConfig()
     logging: LoggingConfig = LoggingConfig()
     aliases: dict[str, str] = field(default_factory=lambda: _ours(VENDORS_MODELS))

@@ -2,15 +2,16 @@
 
 The state is what the conversation is, the event what just happened, the commands what the session has to do about
 it. There is no clock and no randomness here: times are seconds on the caller's stream, ids count up from a key.
+
+This module follows the caller through a turn. What a voice over an answer means is settled in `voice.barging`, what
+becomes of answers in `voice.replies`, what the client does to the conversation's items in `voice.editing`.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from voice import history
+from voice import barging, history, replies
 from voice.commands import (
-    Abort,
     Ask,
-    Begin,
     Cancel,
     Clear,
     Closed,
@@ -18,20 +19,21 @@ from voice.commands import (
     Commit,
     Delete,
     Dropped,
-    Finish,
+    Idle,
     Insert,
     Opened,
-    Reason,
     Refuse,
     Release,
     Shown,
     Transcribed,
     Truncate,
+    Warm,
 )
 from voice.editing import edit
-from voice.endpoint import Eagerness, Pauses, silence_needed
+from voice.endpoint import silence_needed
 from voice.events import (
     Judged,
+    Moved,
     Played,
     Recognised,
     ReplyDone,
@@ -39,9 +41,10 @@ from voice.events import (
     SpeechStopped,
     Spoken,
     Tick,
-    Word,
+    Transcript,
 )
-from voice.history import Item, Items
+from voice.history import Item
+from voice.state import Pending, Policy, State, Step, Utterance
 
 Event = (
     SpeechStarted
@@ -51,6 +54,7 @@ Event = (
     | Tick
     | Spoken
     | Played
+    | Moved
     | ReplyDone
     | Ask
     | Cancel
@@ -61,103 +65,29 @@ Event = (
     | Truncate
 )
 
-# State ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """The rules in force.
-
-    Attributes:
-        detect: we find the ends of turns; otherwise the client commits.
-        answer: a finished turn asks for a reply.
-        interrupt: the caller's voice stops a reply.
-        speculate: begin the reply behind the gate while the silence is still being judged.
-        silence_seconds: silence that ends a turn, unless the turn model has an opinion and `eagerness` is given.
-        eagerness: how soon the turn model's opinion ends a turn; None: the silence alone counts.
-    """
-
-    detect: bool = True
-    answer: bool = True
-    interrupt: bool = True
-    speculate: bool = True
-    silence_seconds: float = 0.5
-    eagerness: Eagerness | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """What the caller is saying; `final` is the text of everything up to `stopped`, or `fault` why there is none.
-
-    `probability` is the turn model's opinion of the pause since `stopped`.
-    """
-
-    item_id: str
-    speaking: bool = True
-    stopped: float = 0.0
-    final: str | None = None
-    fault: str = ""
-    language: str = ""
-    probability: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """The answer under way in the conversation."""
-
-    turn: int
-    item_id: str
-    gated: bool
-    words: tuple[Word, ...] = ()
-    played: float = 0.0
-    certain: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """A conversation at one moment.
-
-    Attributes:
-        key: makes ids unique between conversations.
-        utterances: how many the caller has finished; the open one has this number.
-        ended: end of the caller's last speech before the open utterance, stream seconds.
-        pauses: how long this caller pauses inside a turn.
-        pending: finished utterances whose text is not known yet: (number, item id).
-        asked: a reply that waits for those texts or for the current reply's end.
-        asides: out-of-band replies under way.
-        count: of ids and turns given out.
-    """
-
-    key: str = ""
-    items: Items = ()
-    utterance: Utterance | None = None
-    utterances: int = 0
-    ended: float | None = None
-    pauses: Pauses = field(default_factory=Pauses)
-    pending: tuple[tuple[int, str], ...] = ()
-    reply: Reply | None = None
-    asked: Ask | None = None
-    asides: frozenset[int] = frozenset()
-    count: int = 0
-
-
-MAX_ASIDES = 4
 RESUMED = 2.0
 """Seconds; a caller who speaks again so soon after the end of a turn had not finished."""
-
-Step = tuple[State, tuple[Command, ...]]
+TRIES = 3
+"""Replies begun behind the gate for one utterance; after that the end of the turn is waited for."""
+NEW_WORDS = 4
+"""Words that the language model is given to read ahead at a time."""
+UTTERED, UNHEARD = 0.6, 0.3
+"""An utterance of so many seconds, in which the recogniser is so sure that somebody spoke, was not understood; what is
+shorter or less sure was no speech."""
 
 
 def deadline(state: State, policy: Policy) -> float | None:
     """When, in stream seconds, the next Tick is needed; None when nothing is waiting for time to pass."""
     speech = state.utterance
-    if speech is None or speech.speaking:
+    if speech is None:
+        return _idle_at(state, policy)
+    if speech.over:
+        return barging.deadline(state)
+    if speech.speaking:
         return None
-    if speech.probability is None or policy.eagerness is None:
-        return speech.stopped + policy.silence_seconds
-    return speech.stopped + silence_needed(
-        speech.probability, speech.final, speech.language, state.pauses, policy.eagerness
-    )
+    end = _end(state, speech, policy)
+    begin = end - policy.lead
+    return begin if state.now < begin and _may_begin(state, policy) else end
 
 
 def step(state: State, event: Event, policy: Policy) -> Step:
@@ -165,92 +95,161 @@ def step(state: State, event: Event, policy: Policy) -> Step:
     match event:
         case SpeechStarted(at):
             return _speech_started(state, at, policy)
-        case SpeechStopped(at):
+        case SpeechStopped(at, known):
             speech = state.utterance and replace(state.utterance, speaking=False, stopped=at)
-            return replace(state, utterance=speech), ()
+            return _judged(replace(state, now=max(state.now, known), utterance=speech), policy)
         case Recognised():
             return _recognised(state, event, policy)
         case Judged(utterance, stopped, probability):
             speech = state.utterance
             if speech is None or speech.speaking or (utterance, stopped) != (state.utterances, speech.stopped):
                 return state, ()
-            return replace(state, utterance=replace(speech, probability=probability)), ()
+            return _judged(replace(state, utterance=replace(speech, probability=probability)), policy)
         case Tick(now):
-            due = deadline(state, policy)
-            return _close(state, policy) if due is not None and now >= due else (state, ())
+            return _time_passed(replace(state, now=max(state.now, now)), policy)
         case Commit(at):
             return _commit(state, at, policy)
         case Clear():
-            state, commands = _supersede(state)
+            state, withdrawn = replies.withdraw(state, "cleared")
+            state, restored = barging.forget(state)
             cleared = replace(state, utterance=None, utterances=state.utterances + 1)
-            return cleared, (*commands, Dropped())
-        case Spoken() | Played() | ReplyDone():
-            return _progress(state, event)
+            return cleared, (*withdrawn, *restored, Dropped())
+        case Spoken() | Played() | Moved() | ReplyDone():
+            return replies.progress(state, event)
         case Ask():
-            return _ask(state, event)
+            return replies.ask(state, event)
         case Cancel(turn):
-            return _cancel(state, turn)
+            return replies.cancel(state, turn)
         case Insert() | Delete() | Truncate():
             items, commands = edit(state.items, event)
-            return replace(state, items=items), commands
+            return replace(state.silent(), items=items), commands
 
 
 # The caller speaks ----------------------------------------------------------------------------------------------
 
 
 def _speech_started(state: State, at: float, policy: Policy) -> Step:
-    commands: tuple[Command, ...] = ()
-    if state.utterance is None:
-        silent = at - state.ended if state.ended is not None else RESUMED
-        pauses = state.pauses.heard(silent) if silent < RESUMED else state.pauses.faded()
-        state = replace(state, pauses=pauses)
-        state, item_id = _new_id(state)
-        speech = Utterance(item_id)
-        commands = (Opened(item_id, at),)
-    else:
-        speech = Utterance(state.utterance.item_id)
-        if not state.utterance.speaking:
-            state = replace(state, pauses=state.pauses.heard(at - state.utterance.stopped))
-    state, superseded = _supersede(replace(state, utterance=speech))
-    commands += superseded
+    speech = state.utterance
+    if speech is not None:
+        if not speech.speaking:
+            state = replace(state, pauses=state.pauses.heard(at - speech.stopped))
+        speech = replace(speech, speaking=True, final=None, fault="", probability=None)
+        state, commands = replies.withdraw(replace(state, utterance=speech), "resumed")
+        return (state, commands) if speech.over else _interrupted(state, policy, commands)
+    silent = at - state.ended if state.ended is not None else RESUMED
+    pauses = state.pauses.heard(silent) if silent < RESUMED else state.pauses.faded()
+    state, item_id = replace(state, pauses=pauses).new_id()
+    state, commands = replies.withdraw(replace(state, utterance=Utterance(item_id, began=at)), "resumed")
+    if policy.interrupt and barging.undecided(state):
+        state, ducked = barging.duck(state)
+        return state, (*commands, *ducked)
+    return _interrupted(state, policy, (*commands, Opened(item_id, at)))
+
+
+def _interrupted(state: State, policy: Policy, before: tuple[Command, ...]) -> Step:
+    """The caller speaks: what is still to be said to what came before is not said."""
+    commands = before
     if policy.interrupt:
         if state.asked and state.asked.request is None:
             state = replace(state, asked=None)
         if state.reply:
-            state, cut = _cut(state, "turn_detected")
-            commands += cut
+            state, cut = replies.cut(state, "turn_detected")
+            commands = (*commands, *cut)
+    if policy.answer and not state.reply:
+        commands = (*commands, Warm(state.items))
     return state, commands
 
 
 def _recognised(state: State, event: Recognised, policy: Policy) -> Step:
+    if not (state.utterance and event.utterance == state.utterances):
+        return _recognised_late(state, event, policy)
     transcript = event.transcript
+    speech = replace(state.utterance, text=transcript.text, looked=transcript.upto)
+    if transcript.final and not speech.speaking:
+        speech = replace(
+            speech,
+            final=transcript.stable,
+            language=transcript.language,
+            no_speech=transcript.no_speech,
+            fault=event.fault,
+        )
+    commands: tuple[Command, ...] = () if event.fault or speech.over else (Shown(speech.item_id, transcript),)
+    words = len(speech.text.split())
+    if policy.answer and speech.speaking and not (state.reply or speech.over) and words >= speech.warmed + NEW_WORDS:
+        speech = replace(speech, warmed=words)
+        draft = Item(speech.item_id, text=speech.text, audio=True)
+        commands = (*commands, Warm(history.insert(state.items, draft)))
+    state, more = _judged(replace(state, utterance=speech), policy)
+    return state, (*commands, *more)
+
+
+def _judged(state: State, policy: Policy) -> Step:
+    """Something more is known about the open utterance."""
+    if state.utterance and state.utterance.over:
+        return barging.judge(state)
+    return _speculate(state, policy)
+
+
+def _speculate(state: State, policy: Policy) -> Step:
+    """Begin the reply behind the gate, if the turn will probably end soon."""
     speech = state.utterance
-    if speech and event.utterance == state.utterances:
-        shown = () if event.fault else (Shown(speech.item_id, transcript),)
-        if not transcript.final or speech.speaking:
-            return state, shown
-        speech = replace(speech, final=transcript.stable, language=transcript.language, fault=event.fault)
-        state = replace(state, utterance=speech)
-        if not (policy.speculate and policy.answer and speech.final) or state.reply or state.asked or state.pending:
-            return state, shown
-        draft = Item(speech.item_id, text=transcript.stable, audio=True)
-        state, commands = _begin(state, Ask(), history.insert(state.items, draft), gated=True)
-        return state, (*shown, *commands)
-    item_id = dict(state.pending).get(event.utterance)
-    if item_id is None or not transcript.final:
+    if not (speech and _may_begin(state, policy) and state.now >= _end(state, speech, policy) - policy.lead):
         return state, ()
-    pending = tuple(entry for entry in state.pending if entry[1] != item_id)
-    items = tuple(
-        replace(item, text=transcript.stable, pending=False) if item.id == item_id else item for item in state.items
+    draft = Item(speech.item_id, text=speech.final or "", audio=True)
+    state = replace(state, utterance=replace(speech, tries=speech.tries + 1))
+    return replies.begin(state, Ask(), history.insert(state.items, draft), gated=True)
+
+
+def _may_begin(state: State, policy: Policy) -> bool:
+    speech = state.utterance
+    if not (policy.lead and policy.answer and speech and speech.final) or speech.speaking or speech.over:
+        return False
+    return speech.tries < TRIES and not (state.reply or state.asked or state.pending)
+
+
+# The caller has finished ----------------------------------------------------------------------------------------
+
+
+def _end(state: State, speech: Utterance, policy: Policy) -> float:
+    """When the silence since the last speech will have ended the turn, stream seconds."""
+    if speech.probability is None or policy.eagerness is None:
+        return speech.stopped + policy.silence_seconds
+    return speech.stopped + silence_needed(
+        speech.probability, speech.final, speech.language, state.pauses, policy.eagerness
     )
-    state = replace(state, items=items, pending=pending)
-    if state.asked and state.asked.request is None and not transcript.stable:
-        state = replace(state, asked=None)
-    state, commands = _begin_asked(state)
-    return state, (Transcribed(item_id, transcript.stable, event.fault), *commands)
+
+
+def _idle_at(state: State, policy: Policy) -> float | None:
+    """When a caller who says nothing is asked about it, stream seconds."""
+    if not (policy.idle_seconds and policy.answer) or state.quiet is None:
+        return None
+    return None if state.reply or state.asked or state.pending else state.quiet + policy.idle_seconds
+
+
+def _time_passed(state: State, policy: Policy) -> Step:
+    speech = state.utterance
+    if speech is None:
+        due = _idle_at(state, policy)
+        return _ask_whether_there(state, policy) if due is not None and state.now >= due else (state, ())
+    if speech.over:
+        return barging.judge(state)
+    if speech.speaking:
+        return state, ()
+    return _close(state, policy) if state.now >= _end(state, speech, policy) else _speculate(state, policy)
+
+
+def _ask_whether_there(state: State, policy: Policy) -> Step:
+    state, item_id = state.new_id()
+    item = Item(item_id, audio=True)
+    previous = state.items[-1].id if state.items else None
+    idle = Idle(item, previous, state.now - policy.idle_seconds, state.now)
+    state = replace(state, items=history.insert(state.items, item), quiet=None, asked=Ask(say=policy.phrases.idle))
+    state, commands = replies.begin_asked(state)
+    return state, (idle, *commands)
 
 
 def _commit(state: State, at: float, policy: Policy) -> Step:
+    state, opened = barging.settle(state)
     if policy.detect:
         if state.utterance is None:
             return state, (
@@ -258,13 +257,15 @@ def _commit(state: State, at: float, policy: Policy) -> Step:
             )
         if state.utterance.speaking:
             state = replace(state, utterance=replace(state.utterance, speaking=False, stopped=at))
-        return _close(state, policy, detected=False)
+        state, closed = _close(state, policy, detected=False)
+        return state, (*opened, *closed)
     speech = state.utterance
     if speech is None:
-        state, item_id = _new_id(state)
-        speech = Utterance(item_id)
+        state, item_id = state.new_id()
+        speech = Utterance(item_id, began=at)
     state = replace(state, utterance=replace(speech, speaking=False, stopped=at))
-    return _close(state, replace(policy, answer=False), detected=False)
+    state, closed = _close(state, replace(policy, answer=False), detected=False)
+    return state, (*opened, *closed)
 
 
 def _close(state: State, policy: Policy, detected: bool = True) -> Step:
@@ -274,124 +275,54 @@ def _close(state: State, policy: Policy, detected: bool = True) -> Step:
     known = speech.final is not None
     item = Item(speech.item_id, text=speech.final or "", audio=True, pending=not known)
     previous = state.items[-1].id if state.items else None
-    pending = state.pending if known else (*state.pending, (state.utterances, item.id))
+    late = Pending(state.utterances, item.id, speech.stopped - speech.began)
     state = replace(
         state,
         items=history.insert(state.items, item),
         utterance=None,
         utterances=state.utterances + 1,
         ended=speech.stopped if detected else None,
-        pending=pending,
+        quiet=state.now,
+        pending=state.pending if known else (*state.pending, late),
     )
     commands: tuple[Command, ...] = (Closed(item, previous, speech.stopped, detected),)
-    if known:
-        commands += (Transcribed(item.id, item.text, speech.fault),)
+    if not known:
+        waiting = replace(state, asked=Ask()) if policy.answer and not state.asked else state
+        state, more = replies.begin_asked(waiting)
+        return state, (*commands, *more)
+    commands = (*commands, Transcribed(item.id, item.text, speech.fault))
     if state.reply and state.reply.gated:
-        released = replace(state.reply, gated=False)
-        return replace(state, reply=released), (*commands, Release(released.turn))
-    if policy.answer and (item.text or not known) and not state.asked:
-        state, more = _begin_asked(replace(state, asked=Ask()))
-        commands += more
-    return state, commands
-
-
-# Replies --------------------------------------------------------------------------------------------------------
-
-
-def _ask(state: State, ask: Ask) -> Step:
-    if ask.aside:
-        if len(state.asides) >= MAX_ASIDES:
-            message = f"{MAX_ASIDES} out-of-band responses are running; wait for one to end or cancel it"
-            return state, (Refuse(message, "too_many_responses"),)
-        items = state.items if ask.items is None else ask.items
-        state, turn = replace(state, count=state.count + 1), state.count + 1
-        state, item_id = _new_id(state)
-        return replace(state, asides=state.asides | {turn}), (Begin(turn, item_id, items, ask, gated=False),)
-    state, superseded = _supersede(state)
-    if state.reply or state.asked:
-        message = "the conversation has an active response; wait for response.done or send response.cancel first"
-        return state, (*superseded, Refuse(message, "conversation_already_has_active_response"))
-    state, commands = _begin_asked(replace(state, asked=ask))
-    return state, (*superseded, *commands)
-
-
-def _begin_asked(state: State) -> Step:
-    """Begin the reply that was asked for, unless it has to wait."""
-    if state.asked is None or state.pending or state.reply:
-        return state, ()
-    ask = state.asked
-    items = state.items if ask.items is None else ask.items
-    return _begin(replace(state, asked=None), ask, items, gated=False)
-
-
-def _begin(state: State, ask: Ask, items: Items, gated: bool) -> Step:
-    state, item_id = _new_id(state)
-    turn = state.count
-    return replace(state, reply=Reply(turn, item_id, gated)), (Begin(turn, item_id, items, ask, gated),)
-
-
-def _supersede(state: State) -> Step:
-    """Throw away a reply nobody has heard of."""
-    if state.reply is None or not state.reply.gated:
-        return state, ()
-    return replace(state, reply=None), (Abort(state.reply.turn, "superseded"),)
-
-
-def _cut(state: State, reason: Reason) -> Step:
-    """Stop the reply and keep what was heard of it."""
-    reply = state.reply
-    assert reply is not None
-    item = next((item for item in state.items if item.id == reply.item_id), None)
-    if item is not None:
-        item = history.heard(replace(item, complete=False), reply.played)
-        state = replace(state, items=history.swap(state.items, item))
-    return replace(state, reply=None), (Abort(reply.turn, reason, item),)
-
-
-def _cancel(state: State, turn: int | None) -> Step:
-    if turn in state.asides:
-        return replace(state, asides=state.asides - {turn}), (Abort(turn, "client_cancelled"),)
-    if state.reply and not state.reply.gated and turn in (None, state.reply.turn):
-        state, commands = _cut(state, "client_cancelled")
-        return _also(state, commands)
-    if state.asked and turn is None:
-        return replace(state, asked=None), ()
-    return state, (Refuse("no response is active", "response_cancel_not_active"),)
-
-
-def _progress(state: State, event: Spoken | Played | ReplyDone) -> Step:
-    if isinstance(event, ReplyDone) and event.turn in state.asides:
-        state = replace(state, asides=state.asides - {event.turn})
-        return state, (Finish(event.turn, None, event.usage, event.fault),)
-    reply = state.reply
-    if reply is None or reply.turn != event.turn:
-        return state, ()
-    match event:
-        case Played(_, seconds, certain):
-            if certain or not reply.certain:
-                state = replace(state, reply=replace(reply, played=seconds, certain=certain))
-            return state, ()
-        case Spoken(_, text, words):
-            reply = replace(reply, words=(*reply.words, *words))
-            return replace(state, reply=reply, items=history.say(state.items, reply.item_id, text, reply.words)), ()
-        case ReplyDone():
-            item = next((item for item in state.items if item.id == reply.item_id), None)
-            items = state.items
-            if item is not None:
-                item = replace(item, complete=not event.fault and event.usage.finish != "length")
-                items = history.swap(items, item)
-            for call in event.calls:
-                items = (*items, Item(call.call_id, "function_call", text=call.arguments, call_id=call.call_id,
-                                      name=call.name))  # fmt: skip
-            state = replace(state, items=items, reply=None)
-            return _also(state, (Finish(reply.turn, item, event.usage, event.fault),))
-
-
-def _also(state: State, commands: tuple[Command, ...]) -> Step:
-    """After these commands, the reply that has been waiting."""
-    state, more = _begin_asked(state)
+        state = replace(state, reply=replace(state.reply, gated=False), repaired=False)
+        return state, (*commands, Release(state.reply.turn))  # type: ignore[union-attr]
+    if policy.answer and not state.asked:
+        transcript = Transcript(item.text, "", True, speech.stopped, no_speech=speech.no_speech)
+        state = replace(state, asked=_reaction(state, transcript, speech.fault, late.seconds, policy))
+        state = replace(state, repaired=bool(state.asked and state.asked.say))
+    state, more = replies.begin_asked(state)
     return state, (*commands, *more)
 
 
-def _new_id(state: State) -> tuple[State, str]:
-    return replace(state, count=state.count + 1), f"item_{state.key}{state.count + 1:05d}"
+def _recognised_late(state: State, event: Recognised, policy: Policy) -> Step:
+    """The text of an utterance that is over."""
+    late = next((late for late in state.pending if late.number == event.utterance), None)
+    if late is None or not event.transcript.final:
+        return state, ()
+    text = event.transcript.stable
+    items = tuple(replace(item, text=text, pending=False) if item.id == late.item_id else item for item in state.items)
+    pending = tuple(other for other in state.pending if other is not late)
+    state = replace(state, items=items, pending=pending)
+    if state.asked and state.asked.request is None:
+        reaction = _reaction(state, event.transcript, event.fault, late.seconds, policy)
+        state = replace(state, asked=reaction, repaired=bool(reaction and reaction.say))
+    state, commands = replies.begin_asked(state)
+    return state, (Transcribed(late.item_id, text, event.fault), *commands)
+
+
+def _reaction(state: State, transcript: Transcript, fault: str, seconds: float, policy: Policy) -> Ask | None:
+    """What a finished utterance asks for: an answer, or that it be said again, or nothing if it was no speech."""
+    if transcript.stable:
+        return Ask()
+    spoken = seconds >= UTTERED and transcript.no_speech <= UNHEARD
+    if (fault or spoken) and policy.phrases.repair and not state.repaired:
+        return Ask(say=policy.phrases.repair)
+    return None

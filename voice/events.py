@@ -60,7 +60,10 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Speech:
-    """A spoken clause (or a part of one): audio at the voice's rate and the words in it, times from its start."""
+    """A spoken clause (or a part of one): audio at the voice's rate and the words that begin in it.
+
+    Times are from the part's start; the last word may end in a later part.
+    """
 
     audio: Audio
     words: tuple[Word, ...]
@@ -160,6 +163,7 @@ class Transcript:
         final: nothing more will come for the speech up to `upto`; `tentative` is then empty.
         upto: end of the audio this is about, stream seconds.
         language: ISO 639-1 code.
+        no_speech: the recogniser's probability that nobody spoke.
     """
 
     stable: str
@@ -167,6 +171,12 @@ class Transcript:
     final: bool
     upto: float
     language: str = "en"
+    no_speech: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """All words, stable or not."""
+        return f"{self.stable} {self.tentative}".strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +226,15 @@ class Played:
     turn: int
     seconds: float
     certain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What lay from `place` on in reply `turn` sounds again: it now lies `shift` later; seconds."""
+
+    turn: int
+    place: float
+    shift: float
 
 
 @dataclass(frozen=True, slots=True)

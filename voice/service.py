@@ -40,8 +40,10 @@ async def open_engines(config: Config, store: Store, tap: Tap) -> AsyncIterator[
         del threads["endpoint"]
     async with AsyncExitStack() as opened, AsyncExitStack() as lanes:  # no engine goes while a call runs on it
         found = {}
+        busiest: list[Lane] = []
         for slot, count in threads.items():
             lane = await lanes.enter_async_context(Lane(slot, count, WAITING, tap, background=Priority.BATCH))
+            busiest += [lane] if slot in ("asr", "tts") else []
             found[slot] = await opened.enter_async_context(open_engine(slot, config, store, lane, tap))
         yield Engines(
             found["vad"],
@@ -49,4 +51,5 @@ async def open_engines(config: Config, store: Store, tap: Tap) -> AsyncIterator[
             MeteredLlm(found["llm"], tap),
             MeteredTts(found["tts"], tap),
             found.get("endpoint"),
+            lambda: max(lane.load / lane.threads for lane in busiest),
         )

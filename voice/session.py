@@ -1,6 +1,7 @@
 """One caller: frames in, the dialog's decisions carried out, frames out. The only place that cancels a reply."""
 
 import logging
+from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
@@ -9,12 +10,13 @@ from msgspec.structs import replace as changed
 
 from streams.audio import Audio, Resampler, resample
 from streams.clock import SampleClock
+from streams.echo import Echo
 from streams.link import Link, LinkClosed, SlowReader
 from streams.tap import Tap
 from voice import commands, dialog, history
-from voice.agreement import delta
 from voice.answering import OUTBOX, Answers, Engines, Outbox
 from voice.config import Config, VadConfig
+from voice.echo_guard import EchoGuard
 from voice.engines import EngineError
 from voice.events import Played, Priority, Recognised, SpeechStarted, SpeechStopped, Tick
 from voice.history import Item, Items
@@ -23,6 +25,8 @@ from voice.realtime import client_events as client
 from voice.realtime.refused import Invalid
 from voice.realtime.server import INVALID, ServerSide
 from voice.realtime.shapes import new_id
+from voice.state import Phrases, Policy, State
+from voice.telling import Telling
 from voice.timeline import Timeline
 
 SLACK = 0.1
@@ -47,18 +51,19 @@ class Session:
         self._engines = engines
         self._config = config
         self._tap = tap
-        self._state = dialog.State(key=new_id("")[1:7])
+        self._state = State(key=new_id("")[1:7])
         self._outbox = Outbox(config.limits.stalled_reader_seconds, tap)
+        self._telling = Telling(protocol, self._outbox, transcripts=config.logging.transcripts)
         self._clock = SampleClock(RATE)
         self._timeline: Timeline | None = None
-        self._shown: dict[str, str] = {}  # transcript sent of the items not yet transcribed
         self._worded = -1  # utterance whose first words were timed last
-        self._lengths: dict[str, float] = {}  # seconds of audio of the same items
         self._cause: str | None = None  # id of the client's event in hand
         self._goodbye: tuple[int, str] | None = None
         self._tasks: TaskGroup | None = None
+        self._echo = Echo(RATE)
+        self._silenced: float | None = None  # loop time at which the voice over an answer silenced it
         self._listening = Listening(
-            engines.vad,
+            EchoGuard(engines.vad, self._echo, tap) if config.playout.echo_guard else engines.vad,
             engines.asr,
             config.asr,
             self.id,
@@ -81,11 +86,20 @@ class Session:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 self._answers = Answers(
-                    tasks, self._protocol, self._engines, self._config, self._outbox, self._happened, self._tap
+                    tasks,
+                    self._protocol,
+                    self._engines,
+                    self._config,
+                    self._outbox,
+                    self._happened,
+                    self._echo,
+                    self._tap,
                 )
                 tasks.start_soon(self._write)
                 tasks.start_soon(self._listening.run)
                 self._outbox.tell(self._protocol.created())
+                if self._policy.answer:
+                    self._answers.warm(())
                 with anyio.move_on_after(self._config.limits.session_seconds) as leash:
                     await self._read()
                 if leash.cancelled_caught:
@@ -96,6 +110,8 @@ class Session:
                 raise SlowReader(self._config.limits.stalled_reader_seconds) from None
         finally:
             self._listening.hang_up()
+            self._outbox.clear()
+            self._answers.hang_up()
 
     def leave(self, code: int, reason: str) -> None:
         """End the session once the reply under way is over."""
@@ -240,7 +256,9 @@ class Session:
         self._listening.language = (transcription and transcription.language) or self._config.asr.language
         self._listening.translate = transcription is not None and transcription.translate
         vad: VadConfig | None = None
+        idle = self._config.endpoint.idle_seconds
         if detection:
+            idle = idle if detection.idle_timeout_ms is None else detection.idle_timeout_ms / 1000
             silence = detection.silence_duration_ms / 1000
             vad = changed(
                 self._config.vad,
@@ -250,12 +268,14 @@ class Session:
                 preroll_seconds=max(detection.prefix_padding_ms / 1000, 0.032),
             )
         self._listening.configure(vad)
-        self._policy = dialog.Policy(
+        self._policy = Policy(
             detect=detection is not None,
             answer=settings.kind == "realtime" and detection is not None and detection.create_response,
             interrupt=detection is not None and detection.interrupt_response,
             eagerness=detection.eagerness if detection and detection.type == "semantic_vad" else None,
             silence_seconds=detection.silence_duration_ms / 1000 if detection else 0.0,
+            idle_seconds=idle,
+            phrases=Phrases(self._config.phrases.repair, self._config.phrases.idle),
         )
 
     # What happens -----------------------------------------------------------------------------------------------
@@ -283,9 +303,11 @@ class Session:
             case SpeechStarted(at):
                 if self._timeline is None or self._state.utterance is None:
                     self._timeline = Timeline(onset=self._clock.when(at), origin=now)
+                self._silenced = None
                 self._note_played()
             case SpeechStopped(at) if self._timeline:
                 self._timeline.paused(self._clock.when(at), now)
+                self._policy = replace(self._policy, lead=self._answers.ledger.lead(self._engines.load()))
             case Recognised(utterance, transcript) if self._timeline and utterance == self._state.utterances:
                 if transcript.final:
                     self._timeline.mark("asr_final", now)
@@ -301,7 +323,9 @@ class Session:
 
     def _happened(self, event: dialog.Event) -> None:
         """The dialog decides; its commands are carried out at once, in order."""
-        if isinstance(event, commands.Cancel | commands.Commit):
+        speech = self._state.utterance
+        over = speech is not None and speech.over is not None and isinstance(event, Tick | Recognised | SpeechStopped)
+        if over or isinstance(event, commands.Cancel | commands.Commit):
             self._note_played()
         self._state, decided = dialog.step(self._state, event, self._policy)
         for command in decided:
@@ -309,79 +333,50 @@ class Session:
         self._leave_if_done()
 
     def _carry_out(self, command: commands.Command) -> None:
-        protocol = self._protocol
         match command:
-            case commands.Opened(item_id, at):
-                self._outbox.tell(protocol.speech_started(item_id, at))
-            case commands.Shown(item_id, transcript):
-                self._show(item_id, transcript.stable, transcript.tentative, transcript.final)
-            case commands.Closed(item, previous, at, detected):
-                self._close(item, previous, at, detected)
+            case commands.Closed():
+                held = self._listening.held
+                self._listening.close()
+                if self._timeline:
+                    self._timeline.mark("endpoint", anyio.current_time())
+                self._telling.tell(command, held)
             case commands.Dropped():
                 self._listening.clear()
-                self._outbox.tell(protocol.cleared())
-            case commands.Transcribed(item_id, text, fault):
-                self._transcribed(item_id, text, fault)
-            case commands.Added(item, previous):
-                self._outbox.tell(protocol.item_added(item, previous) + protocol.item_done(item, previous))
-            case commands.Deleted(item_id):
-                self._outbox.tell(protocol.item_deleted(item_id))
-            case commands.Truncated(item_id, seconds):
-                self._outbox.tell(protocol.item_truncated(item_id, 0, round(seconds * 1000)))
+                self._telling.tell(command)
+            case commands.Ignored(meaning):
+                self._listening.clear()
+                self._tap.count("interjections_total", meaning=meaning)
+            case commands.Warm(items):
+                self._answers.warm(items)
             case commands.Begin():
                 self._answers.begin(command, None if command.ask.request else self._timeline)
             case commands.Release(turn):
                 self._answers.release(turn)
+            case commands.Withdraw(turn, cause):
+                self._answers.withdraw(turn, cause)
+            case commands.Duck(turn):
+                self._answers.duck(turn)
+                self._observe_onset_to("barge_in_ducked")
+            case commands.Hold(turn):
+                self._answers.hold(turn)
+                self._silenced = self._silenced or anyio.current_time()
+            case commands.Resume(turn):
+                self._answers.resume(turn)
             case commands.Abort(turn, reason, heard):
                 self._answers.abort(turn, reason, heard.text if heard else "")
-                if reason == "turn_detected" and self._timeline:
-                    silent = anyio.current_time() - self._timeline.onset
-                    self._tap.observe("turn_seconds", silent, mark="barge_in_silent")
+                if reason == "turn_detected":
+                    self._observe_onset_to("barge_in_silent", self._silenced)
+                    self._tap.count("interjections_total", meaning="interruption")
             case commands.Finish(turn, _, usage, fault):
                 self._answers.finish(turn, usage, fault)
             case commands.Refuse(message, code, param):
                 self._refuse(message, code, param)
+            case _:
+                self._telling.tell(command)
 
-    # What the caller said ---------------------------------------------------------------------------------------
-
-    def _show(self, item_id: str, stable: str, tentative: str, final: bool) -> None:
-        """Transcript events only ever add words. A final text is told when the utterance is closed; until then its end
-        may still change."""
-        if self._protocol.session.transcription is None:
-            return
-        shown = self._shown.get(item_id)
-        if shown is None and not (stable or tentative):
-            return
-        more = delta(shown or "", stable)
-        if final:
-            stable, tentative = shown or "", more.strip()
-        elif more:
-            self._outbox.tell(self._protocol.transcription_delta(item_id, more))
-        self._shown[item_id] = stable
-        self._outbox.tell(self._protocol.tentative(item_id, tentative))
-
-    def _close(self, item: Item, previous: str | None, at: float, detected: bool) -> None:
-        self._lengths[item.id] = self._listening.held
-        self._listening.close()
+    def _observe_onset_to(self, mark: str, at: float | None = None) -> None:
         if self._timeline:
-            self._timeline.mark("endpoint", anyio.current_time())
-        frames = self._protocol.speech_stopped(item.id, at) if detected else []
-        frames += self._protocol.committed(item.id, previous)
-        frames += self._protocol.item_added(item, previous) + self._protocol.item_done(item, previous)
-        self._outbox.tell(frames)
-
-    def _transcribed(self, item_id: str, text: str, fault: str) -> None:
-        shown, seconds = self._shown.pop(item_id, ""), self._lengths.pop(item_id)
-        if self._config.logging.transcripts:
-            _log.info("caller", extra={"session": self.id, "transcript": text})
-        if self._protocol.session.transcription is None:
-            return
-        if fault:
-            self._outbox.tell(self._protocol.transcription_failed(item_id, fault))
-            return
-        if more := delta(shown, text):
-            self._outbox.tell(self._protocol.transcription_delta(item_id, more))
-        self._outbox.tell(self._protocol.transcription_completed(item_id, text, seconds))
+            self._tap.observe("turn_seconds", (at or anyio.current_time()) - self._timeline.onset, mark=mark)
 
     def _refuse(self, message: str, code: str, param: str | None = None) -> None:
         self._outbox.tell(self._protocol.error(message, type=INVALID, code=code, param=param, event_id=self._cause))

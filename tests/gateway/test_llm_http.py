@@ -1,164 +1,37 @@
 """The HTTP language-model engines against a server that misbehaves on purpose, over real sockets."""
 
-import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
-from anyio.abc import SocketAttribute, SocketStream
-from anyio.streams.buffered import BufferedByteReceiveStream
+from anyio.abc import SocketStream
 
-from streams.lane import Lane
-from streams.tap import SILENT
-from voice.config import Config, LlmConfig
-from voice.engines import ContextOverflow, EngineError, Setup
+from tests.chat_server import (
+    DONE,
+    GOOD,
+    PROMPT,
+    REQUEST,
+    SECRET,
+    SSE,
+    Scene,
+    Server,
+    answer,
+    ask,
+    chunk,
+    delta,
+    engine,
+    event,
+    setup,
+    silence,
+    then_drop,
+    then_silence,
+    usage,
+)
+from voice.engines import ContextOverflow, EngineError
 from voice.engines.chat import EVENT_BYTES, ChatLlm
-from voice.engines.sglang import SglangLlm
-from voice.events import LlmEvent, Message, Priority, Prompt, TextDelta, ToolCall, Usage
+from voice.events import Message, Priority, Prompt, TextDelta, ToolCall, Usage
 
 pytestmark = pytest.mark.anyio
-
-SECRET = "the caller's own words"
-PROMPT = Prompt((Message("system", "Be brief."), Message("user", SECRET)), max_tokens=20, temperature=0.5)
-REQUEST = "0123456789abcdef"
-SSE = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-Scene = Callable[[SocketStream], Awaitable[None]]
-
-
-def chunk(body: str | bytes) -> bytes:
-    data = body.encode() if isinstance(body, str) else body
-    return b"%x\r\n%s\r\n" % (len(data), data)
-
-
-def event(value: object) -> bytes:
-    return chunk(f"data: {json.dumps(value)}\n\n")
-
-
-def delta(finish: str | None = None, **fields: object) -> bytes:
-    return event({"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]})
-
-
-def usage(prompt: int = 9, cached: int = 4, completion: int = 2) -> bytes:
-    details = {"cached_tokens": cached}
-    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "prompt_tokens_details": details}
-    return event({"choices": [], "usage": counts})
-
-
-DONE = chunk("data: [DONE]\n\n") + chunk("")
-HELLO = delta(role="assistant", content="") + delta(content="Hel") + delta(content="lo.") + delta("stop")
-GOOD = SSE + HELLO + usage() + DONE
-
-
-def answer(status: int, body: object, kind: str = "application/json") -> bytes:
-    content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(content)}\r\n\r\n"
-    return head.encode() + content
-
-
-class Server:
-    """Plays one scene after the other, one for each chat request; the last is repeated."""
-
-    def __init__(self) -> None:
-        self.scenes: list[bytes | Scene] = [GOOD]
-        self.requests: list[tuple[str, dict[str, str], Any]] = []
-        self.connections = 0
-        self.gone = anyio.Event()
-        """The client closed a connection in the middle of a scene."""
-        self.aborted = anyio.Event()
-        self.url = ""
-
-    @property
-    def chats(self) -> list[tuple[dict[str, str], Any]]:
-        return [(headers, body) for path, headers, body in self.requests if path == "/v1/chat/completions"]
-
-    async def handle(self, stream: SocketStream) -> None:
-        self.connections += 1
-        reader = BufferedByteReceiveStream(stream)
-        async with stream:
-            try:
-                while True:
-                    head = (await reader.receive_until(b"\r\n\r\n", 65536)).decode().split("\r\n")
-                    headers = {key.lower(): value for key, value in (line.split(": ", 1) for line in head[1:])}
-                    body = await reader.receive_exactly(int(headers.get("content-length", 0)))
-                    path = head[0].split()[1]
-                    self.requests.append((path, headers, json.loads(body) if body else None))
-                    await self._reply(path, stream)
-            except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError, anyio.ClosedResourceError):
-                self.gone.set()
-
-    async def _reply(self, path: str, stream: SocketStream) -> None:
-        if path == "/v1/models":
-            await stream.send(answer(200, {"data": [{"id": "first", "max_model_len": 4096}, {"id": "second"}]}))
-        elif path == "/abort_request":
-            await stream.send(answer(200, {}))
-            self.aborted.set()
-        else:
-            scene = self.scenes.pop(0) if len(self.scenes) > 1 else self.scenes[0]
-            if isinstance(scene, bytes):
-                await stream.send(scene)
-            else:
-                await scene(stream)
-
-
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    server = Server()
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
-        server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
-        tasks.start_soon(listener.serve, server.handle)
-        yield server
-        tasks.cancel_scope.cancel()
-
-
-def setup(url: str, **settings: Any) -> Setup:
-    quick = {"connect_seconds": 0.4, "first_token_seconds": 0.4, "stall_seconds": 0.4}
-    config = LlmConfig(**{"engine": "openai", "url": url, "key": "sesame", **quick, **settings})
-
-    def model(name: str) -> Path:
-        raise AssertionError(name)
-
-    return Setup(Config(llm=config), model, Lane("llm", 1, 1), SILENT)
-
-
-@asynccontextmanager
-async def engine(server: Server, kind: type[ChatLlm | SglangLlm] = ChatLlm, **settings: Any) -> AsyncIterator[Any]:
-    async with kind(setup(server.url, **settings)) as llm:
-        yield llm
-
-
-async def ask(llm: Any, prompt: Prompt = PROMPT) -> list[LlmEvent]:
-    async with llm.stream(prompt, request=REQUEST, priority=Priority.FINAL) as events:
-        return [item async for item in events]
-
-
-async def silence(stream: SocketStream) -> None:
-    await stream.receive()
-
-
-def then_silence(*pieces: bytes) -> Scene:
-    async def play(stream: SocketStream) -> None:
-        await stream.send(b"".join(pieces))
-        await silence(stream)
-
-    return play
-
-
-def then_drop(*pieces: bytes) -> Scene:
-    async def play(stream: SocketStream) -> None:
-        await stream.send(b"".join(pieces))
-        await stream.aclose()
-
-    return play
-
 
 # Good answers -----------------------------------------------------------------------------------------------
 
@@ -406,18 +279,16 @@ async def test_too_many_tool_calls_are_refused(server: Server) -> None:
 # Leaving ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [ChatLlm, SglangLlm])
-async def test_leaving_the_block_closes_the_connection(server: Server, kind: type[ChatLlm | SglangLlm]) -> None:
+async def test_leaving_the_block_closes_the_connection(server: Server) -> None:
     server.scenes = [then_silence(SSE, delta(content="Hel"))]
-    async with engine(server, kind, stall_seconds=60.0) as llm:
+    async with engine(server, stall_seconds=60.0) as llm:
         async with llm.stream(PROMPT, request=REQUEST, priority=Priority.FINAL) as events:
             assert await anext(events) == TextDelta("Hel")
         await server.gone.wait()
 
 
-@pytest.mark.parametrize("kind", [ChatLlm, SglangLlm])
 @pytest.mark.parametrize("scene", [silence, then_silence(SSE), then_silence(SSE, delta(content="Hel"))])
-async def test_cancelling_closes_the_connection(server: Server, kind: type[ChatLlm | SglangLlm], scene: Scene) -> None:
+async def test_cancelling_closes_the_connection(server: Server, scene: Scene) -> None:
     reached = anyio.Event()
 
     async def play(stream: SocketStream) -> None:
@@ -425,7 +296,7 @@ async def test_cancelling_closes_the_connection(server: Server, kind: type[ChatL
         await scene(stream)
 
     server.scenes = [play]
-    async with engine(server, kind, first_token_seconds=60.0, stall_seconds=60.0) as llm:
+    async with engine(server, first_token_seconds=60.0, stall_seconds=60.0) as llm:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(ask, llm)
             await reached.wait()
@@ -436,49 +307,7 @@ async def test_cancelling_closes_the_connection(server: Server, kind: type[ChatL
         assert len(await ask(llm)) == 3
 
 
-# SGLang -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("priority", "rank"),
-    [(Priority.FIRST_CLAUSE, 100), (Priority.FINAL, 100), (Priority.SPECULATIVE, 50), (Priority.BATCH, 0)],
-)
-async def test_sglang_is_told_our_name_for_the_request_and_its_rank(
-    server: Server, priority: Priority, rank: int
-) -> None:
-    speculation = event({"choices": [], "sglext": {"spec_tokens_details": {"spec_accept_length": 2.5}}})
-    server.scenes = [SSE + delta(content="a") + delta("stop") + speculation + usage() + DONE]
-    async with engine(server, SglangLlm) as llm, llm.stream(PROMPT, request=REQUEST, priority=priority) as events:
-        assert [item async for item in events][-1] == Usage(9, 4, 2, "stop", accept_length=2.5)
-    body = server.chats[0][1]
-    assert (body["rid"], body["priority"]) == (REQUEST, rank)
-    assert not server.aborted.is_set()
-
-
-async def test_sglang_is_told_when_a_request_is_left(server: Server) -> None:
-    server.scenes = [then_silence(SSE, delta(content="Hel"))]
-    async with engine(server, SglangLlm) as llm:
-        async with llm.stream(PROMPT, request=REQUEST, priority=Priority.FINAL) as events:
-            await anext(events)
-        await server.aborted.wait()
-    path, headers, body = server.requests[-1]
-    assert (path, body) == ("/abort_request", {"rid": REQUEST})
-    assert headers["authorization"] == "Bearer sesame"
-
-
-async def test_a_dead_sglang_server_holds_nobody_up(server: Server) -> None:
-    server.scenes = [then_drop(SSE, delta(content="Hel"))]
-    async with engine(server, SglangLlm) as llm:
-        with pytest.raises(EngineError, match="the SGLang server broke off"):
-            await ask(llm)
-
-
-async def test_calls_that_sglang_leaves_in_the_text_are_found(server: Server) -> None:
-    text = '[\n{"name": "look", "parameters": {"at": "sky"}}\n]'
-    server.scenes = [SSE + b"".join(delta(content=letter) for letter in text) + delta("stop") + usage() + DONE]
-    tool = {"type": "function", "name": "look", "parameters": {"type": "object"}}
-    async with engine(server, SglangLlm) as llm:
-        call, counts = await ask(llm, Prompt(PROMPT.messages, tools=(tool,), tool_choice="required"))
-    assert isinstance(call, ToolCall)
-    assert (call.name, json.loads(call.arguments)) == ("look", {"at": "sky"})
-    assert counts == Usage(9, 4, 2, "tool_calls")
+async def test_a_server_that_may_bill_is_asked_nothing_in_advance(server: Server) -> None:
+    async with engine(server) as llm:
+        assert await llm.prefill(PROMPT, request=REQUEST) == Usage()
+    assert not server.chats

@@ -9,11 +9,10 @@ import pytest
 
 from streams.audio import join, resample, silence
 from tests.live import CONFIG, PATIENCE, Caller, Live, clip, said, word_errors
-from voice.config import LimitsConfig
+from voice.config import LimitsConfig, PhrasesConfig
 from voice.engines import llama_server
 from voice.events import Priority
 from voice.realtime.conversation import Reply
-from voice.replying import APOLOGY
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +44,7 @@ async def test_the_language_model_dies_before_it_says_a_word(live: Live, caplog:
         (reply,) = caller.replies
         assert reply.status == "failed"
         assert "try again" in reply.error
-        assert reply.text.strip().endswith(APOLOGY)
+        assert reply.text.strip().endswith(PhrasesConfig().apology)
         heard = await live.engines.asr.transcribe(
             resample(reply.audio, 16_000), priority=Priority.FINAL, session="listener"
         )

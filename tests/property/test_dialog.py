@@ -10,6 +10,7 @@ from voice import commands as cmd
 from voice import dialog
 from voice.events import (
     Judged,
+    Moved,
     Played,
     Recognised,
     ReplyDone,
@@ -22,20 +23,25 @@ from voice.events import (
     Word,
 )
 from voice.history import Item
+from voice.state import Phrases, Policy, State
 
 ACTIONS = (
     "speak", "stop", "partial", "final", "late_final", "judge", "wait", "say", "play", "reply_done", "reply_fault",
-    "ask", "aside", "aside_done", "cancel", "commit", "clear", "insert", "delete", "truncate",
+    "move", "ask", "aside", "aside_done", "cancel", "commit", "clear", "insert", "delete", "truncate",
 )  # fmt: skip
 
+TEXTS = ("", "stop", "uh-huh", "tell me more about that please", "yes", "w1", "the")
+
 policies = st.builds(
-    dialog.Policy,
+    Policy,
     detect=st.just(True),
     answer=st.booleans(),
     interrupt=st.booleans(),
-    speculate=st.booleans(),
+    lead=st.sampled_from([0.0, 0.3, 0.6]),
     silence_seconds=st.sampled_from([0.2, 0.5, 1.0]),
     eagerness=st.sampled_from([None, "low", "medium", "high", "auto"]),
+    idle_seconds=st.sampled_from([0.0, 0.0, 3.0]),
+    phrases=st.sampled_from([Phrases(), Phrases("again?", "there?")]),
 )
 
 
@@ -43,8 +49,8 @@ policies = st.builds(
 class World:
     """Plays the session's part: does what the dialog says and keeps what must hold."""
 
-    policy: dialog.Policy
-    state: dialog.State = field(default_factory=lambda: dialog.State(key="t"))
+    policy: Policy
+    state: State = field(default_factory=lambda: State(key="t"))
     now: float = 0.0
     speaking: bool = False
     gated: set[int] = field(default_factory=set)
@@ -54,6 +60,7 @@ class World:
     open_item: str | None = None
     closed: list[str] = field(default_factory=list)
     transcribed: list[str] = field(default_factory=list)
+    volume: dict[int, cmd.Command] = field(default_factory=dict)
     log: list[cmd.Command] = field(default_factory=list)
 
     def feed(self, event: dialog.Event) -> list[cmd.Command]:
@@ -86,11 +93,19 @@ class World:
                 assert turn in self.gated
                 self.gated.remove(turn)
                 self.running.add(turn)
-            case cmd.Abort(turn, reason, _):
-                assert turn in (self.gated if reason == "superseded" else self.running)
-                self.gated.discard(turn)
-                self.running.discard(turn)
+            case cmd.Withdraw(turn, _):
+                assert turn in self.gated, "what anyone has heard of is not withdrawn"
+                self.gated.remove(turn)
                 self.ended.add(turn)
+            case cmd.Duck(turn) | cmd.Hold(turn) | cmd.Resume(turn):
+                assert turn in self.running, "only what sounds has a volume"
+                self.volume[turn] = command
+            case cmd.Abort(turn, _, _):
+                assert turn in self.running
+                self.running.remove(turn)
+                self.ended.add(turn)
+            case cmd.Ignored(_):
+                assert self.open_item is None, "what the client was told of is not ignored"
             case cmd.Finish(turn, _, _, _):
                 assert turn in self.running
                 self.running.remove(turn)
@@ -103,10 +118,13 @@ class World:
         main = {state.reply.turn} if state.reply else set()
         assert (self.gated | self.running) == main | state.asides, "what runs is what the state says"
         assert len(self.gated) <= 1
-        assert (state.utterance is None) == (self.open_item is None)
+        told = state.utterance is not None and state.utterance.over is None
+        assert told == (self.open_item is not None)
+        if state.reply and state.reply.turn in self.volume and not (state.utterance and state.utterance.over):
+            assert isinstance(self.volume[state.reply.turn], cmd.Resume), "an answer does not stay soft, or silent"
         if state.utterance:
             assert state.utterance.item_id not in ids, "an open utterance is not in the conversation yet"
-        assert {item_id for _, item_id in state.pending} == set(self.closed) - set(self.transcribed)
+        assert {late.item_id for late in state.pending} == set(self.closed) - set(self.transcribed)
 
     def do(self, action: str, number: int) -> None:
         state = self.state
@@ -119,11 +137,11 @@ class World:
                 self.speaking = False
                 self.feed(SpeechStopped(self.now - 0.05, self.now))
             case "partial" if state.utterance:
-                self.feed(self.heard(state.utterances, "a", final=False))
+                self.feed(self.heard(state.utterances, TEXTS[number % len(TEXTS)], final=False))
             case "final" if state.utterance and not self.speaking:
-                self.feed(self.heard(state.utterances, "so" * (number % 2), final=True))
+                self.feed(self.heard(state.utterances, TEXTS[number % len(TEXTS)], final=True))
             case "late_final" if state.pending:
-                self.feed(self.heard(state.pending[0][0], "so" * (number % 2), final=True))
+                self.feed(self.heard(state.pending[0].number, TEXTS[number % len(TEXTS)], final=True))
             case "judge" if state.utterance:
                 late = number % 3 == 0
                 self.feed(Judged(state.utterances, state.utterance.stopped - late, (number % 11) / 10))
@@ -134,6 +152,8 @@ class World:
                 self.say(state.reply.turn)
             case "play" if state.reply and state.reply.turn in self.running:
                 self.feed(Played(state.reply.turn, number / 5, certain=number % 3 == 0))
+            case "move" if state.reply and state.reply.turn in self.running:
+                self.feed(Moved(state.reply.turn, number / 5, 0.3))
             case "reply_done" | "reply_fault" if state.reply and state.reply.turn in self.running:
                 self.feed(ReplyDone(state.reply.turn, usage=Usage(), fault="broken" * (action == "reply_fault")))
             case "ask":
@@ -168,7 +188,7 @@ class World:
 
 
 @given(policies, st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 20)), max_size=80))
-def test_invariants_hold_for_any_conversation(policy: dialog.Policy, script: list[tuple[str, int]]) -> None:
+def test_invariants_hold_for_any_conversation(policy: Policy, script: list[tuple[str, int]]) -> None:
     world = World(policy)
     for action, number in script:
         world.do(action, number)
@@ -176,7 +196,7 @@ def test_invariants_hold_for_any_conversation(policy: dialog.Policy, script: lis
 
 
 @given(policies, st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 20)), max_size=60))
-def test_every_conversation_comes_to_rest(policy: dialog.Policy, script: list[tuple[str, int]]) -> None:
+def test_every_conversation_comes_to_rest(policy: Policy, script: list[tuple[str, int]]) -> None:
     world = World(policy)
     for action, number in script:
         world.do(action, number)
@@ -197,7 +217,7 @@ def rest(world: World) -> Iterator[tuple[str, int]]:
 
 @given(st.lists(st.floats(0.05, 1.0), min_size=1, max_size=20), st.floats(0, 25), st.floats(0, 25))
 def test_history_holds_what_was_heard(lengths: list[float], played: float, certain: float) -> None:
-    world = World(dialog.Policy())
+    world = World(Policy())
     world.feed(cmd.Insert(Item("q", text="question")))
     world.feed(cmd.Ask(request="client"))
     start = 0.0
@@ -209,6 +229,7 @@ def test_history_holds_what_was_heard(lengths: list[float], played: float, certa
     assert reply is not None
     world.feed(Played(reply.turn, played))
     world.feed(SpeechStarted(1.0))
+    world.feed(world.heard(0, "stop", final=False))
     expected = [w.text for w in reply.words if (w.start + w.end) / 2 <= played]
     assert world.state.items[-1].text.split() == expected
     world.feed(cmd.Truncate(reply.item_id, certain))
@@ -217,13 +238,13 @@ def test_history_holds_what_was_heard(lengths: list[float], played: float, certa
 
 
 def test_a_pause_in_mid_sentence_takes_the_speculative_reply_back() -> None:
-    world = World(dialog.Policy())
+    world = World(Policy())
     world.feed(SpeechStarted(0.0))
     world.feed(SpeechStopped(1.0, 1.2))
     begun = world.feed(world.heard(0, "what is", final=True))
     assert any(isinstance(command, cmd.Begin) and command.gated for command in begun)
     resumed = world.feed(SpeechStarted(1.3))
-    assert resumed == [cmd.Abort(begun[-1].turn, "superseded")]  # type: ignore[union-attr]
+    assert resumed == [cmd.Withdraw(begun[-1].turn, "resumed"), cmd.Warm(())]  # type: ignore[union-attr]
     world.feed(SpeechStopped(2.0, 2.2))
     world.feed(world.heard(0, "what is the time", final=True))
     released = world.feed(Tick(2.5))
@@ -232,7 +253,7 @@ def test_a_pause_in_mid_sentence_takes_the_speculative_reply_back() -> None:
 
 
 def test_noise_without_words_asks_for_no_reply() -> None:
-    world = World(dialog.Policy())
+    world = World(Policy())
     world.feed(SpeechStarted(0.0))
     world.feed(SpeechStopped(0.2, 0.4))
     world.feed(Tick(1.0))
@@ -242,8 +263,21 @@ def test_noise_without_words_asks_for_no_reply() -> None:
 
 
 def test_a_second_response_is_refused_while_one_is_active() -> None:
-    world = World(dialog.Policy())
+    world = World(Policy())
     world.feed(cmd.Ask(request="client"))
     [refused] = world.feed(cmd.Ask(request="client"))
     assert isinstance(refused, cmd.Refuse)
     assert refused.code == "conversation_already_has_active_response"
+
+
+@given(policies, st.lists(st.tuples(st.sampled_from(ACTIONS), st.integers(0, 20)), max_size=60))
+def test_when_a_deadline_passes_something_happens(policy: Policy, script: list[tuple[str, int]]) -> None:
+    world = World(policy)
+    for action, number in script:
+        world.do(action, number)
+        due = dialog.deadline(world.state, policy)
+        if due is None:
+            continue
+        late, commands = dialog.step(world.state, Tick(due + 0.001), policy)
+        after = dialog.deadline(late, policy)
+        assert commands or after is None or after > due + 0.001, "nobody is woken for nothing, again and again"

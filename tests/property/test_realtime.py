@@ -158,6 +158,7 @@ def test_cut_frames_are_refused(example: dict[str, Any], data: st.DataObject) ->
 OURS = {
     "voice": st.sampled_from(sorted(DEFAULTS.voices)),
     "model": st.sampled_from(DEFAULTS.transcription_models),
+    "language": st.sampled_from(DEFAULTS.languages),
     "audio": st.binary(max_size=20).map(lambda data: base64.b64encode(data * 2).decode()),
     "tool_choice": st.sampled_from(["none", "auto", "required"]),
     "threshold": st.floats(0, 1),

@@ -10,6 +10,7 @@ from typing import Self
 import anyio
 import numpy as np
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from streams.audio import Audio, Samples
 from streams.link import LinkClosed, MemoryLink, memory_pair
@@ -38,7 +39,7 @@ def sound_of(text: str, rate: int = RATE) -> Samples:
         key = word.strip(".,!?").lower()
         if key not in VOCABULARY:
             VOCABULARY.append(key)
-        level = 1000 + 250 * VOCABULARY.index(key)
+        level = 1000 + 125 * VOCABULARY.index(key)
         pieces += [np.full(round(WORD * rate), level, np.int16), np.zeros(round(GAP * rate), np.int16)]
     return np.concatenate(pieces)
 
@@ -52,7 +53,7 @@ def words_in(audio: Audio) -> list[Word]:
         if last - first < WORD / 2 * audio.rate:
             continue
         level = float(np.median(audio.samples[first:last]))
-        number = round((level - 1000) / 250)
+        number = round((level - 1000) / 125)
         if number >= len(VOCABULARY):
             continue
         times = (audio.start + int(first)) / audio.rate, (audio.start + int(last)) / audio.rate
@@ -113,6 +114,7 @@ class ScriptedAsr(Part):
         calls: priority and audio of each call, in seconds on the caller's stream.
         told: language, likely language and whether to translate, of each call.
         detects: a language and its probability; None: it says nothing about languages.
+        unclear: what it makes of anything.
     """
 
     languages = ("en", "fr", "de")
@@ -126,6 +128,7 @@ class ScriptedAsr(Part):
         self.calls: list[tuple[Priority, float, float]] = []
         self.told: list[tuple[str, str, bool]] = []
         self.detects: tuple[str, float] | None = None
+        self.unclear: Hypothesis | None = None
 
     async def transcribe(
         self,
@@ -145,6 +148,8 @@ class ScriptedAsr(Part):
         async with self.busy():
             seconds = self.seconds + self.each * audio.seconds
             await anyio.sleep(seconds)
+            if self.unclear:
+                return self.unclear
             return Hypothesis(tuple(self._slipped(words_in(audio))), likely=likely, seconds=seconds)
 
     def _slipped(self, words: list[Word]) -> list[Word]:
@@ -179,6 +184,12 @@ Answer = Callable[[Prompt], str]
 
 
 class ScriptedLlm(Part):
+    """Answers word by word.
+
+    Attributes:
+        given: words that were taken from it, over all answers.
+    """
+
     context = 2048
 
     def __init__(self, answer: Answer, first: float = 0.1, each: float = 0.01) -> None:
@@ -187,6 +198,8 @@ class ScriptedLlm(Part):
         self.first = first
         self.each = each
         self.prompts: list[Prompt] = []
+        self.given = 0
+        self.warmed: list[Prompt] = []
         self.breaks_after: int | None = None
 
     @asynccontextmanager
@@ -197,23 +210,39 @@ class ScriptedLlm(Part):
         async with self.busy():
             yield self._words(self.answer(prompt).split())
 
+    async def prefill(self, prompt: Prompt, *, request: str) -> Usage:
+        self.warmed.append(prompt)
+        async with self.busy():
+            await anyio.sleep(self.first)
+            return Usage(prompt=10)
+
     async def _words(self, words: list[str]) -> AsyncIterator[LlmEvent]:
         await anyio.sleep(self.first)
         for n, word in enumerate(words):
             if n == self.breaks_after:
                 raise EngineError("the connection broke")
+            self.given += 1
             yield ToolCall("call_1", word[5:], "{}") if word.startswith("call:") else TextDelta(f"{word} ")
             await anyio.sleep(self.each)
         yield Usage(prompt=10, completion=len(words))
 
 
 class ScriptedTts(Part):
+    """Speaks a clause in one piece.
+
+    Attributes:
+        spoken: the clauses it was asked for, over all answers.
+    """
+
     voices = ("default",)
     rate = RATE
 
-    def __init__(self, seconds: float = 0.08) -> None:
+    def __init__(self, seconds: float = 0.08, each: float = 0.0) -> None:
+        """A clause takes `seconds`, and `each` for every second of speech."""
         super().__init__()
         self.seconds = seconds
+        self.each = each
+        self.spoken: list[str] = []
 
     @asynccontextmanager
     async def stream(
@@ -223,10 +252,12 @@ class ScriptedTts(Part):
             yield self._piece(text)
 
     async def _piece(self, text: str) -> AsyncIterator[Speech]:
-        await anyio.sleep(self.seconds)
+        sound = sound_of(text)
+        self.spoken.append(text)
+        await anyio.sleep(self.seconds + self.each * len(sound) / RATE)
         times = [n * (WORD + GAP) for n in range(len(text.split()))]
         words = tuple(Word(word, at, at + WORD) for word, at in zip(text.split(), times, strict=True))
-        yield Speech(Audio(sound_of(text), RATE), words)
+        yield Speech(Audio(sound, RATE), words)
 
 
 @dataclass
@@ -311,17 +342,20 @@ async def call(
     *,
     listens: bool = True,
     turn: ScriptedTurn | None = None,
+    load: Callable[[], float] = lambda: 0.0,
     **side: bool,
 ) -> AsyncIterator[Call]:
     """A session with scripted engines and a caller in it; both are over when the block ends."""
     config = config or Config()
+    guarded = replace(config.playout, echo_guard=False)  # scripted voices sound so alike that all is echo
+    config = replace(config, playout=guarded)
     here, there = memory_pair(64)
     llm, asr, tts, tap = ScriptedLlm(answer), ScriptedAsr(), ScriptedTts(), Recorder()
     defaults = SessionDefaults(
         expires_at=0, voice="default", voices={"default": "default"}, languages=ScriptedAsr.languages
     )
     protocol = ServerSide(defaults, **side)
-    session = Session(there, protocol, Engines(ScriptedVad(), asr, llm, tts, turn), config, tap)
+    session = Session(there, protocol, Engines(ScriptedVad(), asr, llm, tts, turn, load), config, tap)
     caller = Call(here, session, llm, asr, tts, tap, ClientSide(binary=side.get("binary", False)))
     async with anyio.create_task_group() as tasks:
         await _start(tasks, caller, listens)

@@ -1,7 +1,6 @@
 """The embedded language model for real: its process, its answers, its deaths."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -13,18 +12,13 @@ import anyio
 import psutil
 import pytest
 
-from streams.lane import Lane
-from streams.tap import SILENT
-from voice.config import Config, LlmConfig, ModelsConfig
-from voice.engines import ContextOverflow, EngineError, Setup
+from tests.speech.llama_child import SYSTEM, ask, busy, first_delta, long, said, servers, setup, until_idle
+from voice.engines import ContextOverflow, EngineError
 from voice.engines.llama import LlamaLlm
-from voice.events import LlmEvent, Message, Priority, Prompt, TextDelta, ToolCall, Usage
-from voice.models import ModelError, Store
+from voice.events import Message, Priority, Prompt, ToolCall
 
 pytestmark = pytest.mark.anyio
 
-MODEL = "smollm2-135m"
-SYSTEM = Message("system", "You are a friendly voice assistant. Answer in one short sentence.")
 TOOLS = (
     {
         "type": "function",
@@ -36,65 +30,10 @@ TOOLS = (
 )
 
 
-def setup(folder: Path) -> Setup:
-    config = LlmConfig(model=MODEL, slots=2, context=1024, threads=1, first_token_seconds=60, stall_seconds=60)
-    return Setup(Config(llm=config), lambda name: folder, Lane("llm", 1, 1), SILENT)
-
-
 @pytest.fixture(scope="module")
-def weights() -> Path:
-    try:
-        return Store(ModelsConfig(dir=os.environ.get("REJOINDER__MODELS__DIR", ""))).folder(MODEL)
-    except ModelError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-async def llm(weights: Path) -> AsyncIterator[LlamaLlm]:
-    async with LlamaLlm(setup(weights)) as engine:
+async def llm(llama_weights: Path) -> AsyncIterator[LlamaLlm]:
+    async with LlamaLlm(setup(llama_weights)) as engine:
         yield engine
-
-
-async def ask(llm: LlamaLlm, prompt: Prompt) -> tuple[str, list[ToolCall], Usage]:
-    text, calls, last = "", [], None
-    async with llm.stream(prompt, request=uuid4().hex, priority=Priority.FINAL) as events:
-        async for event in events:
-            assert last is None
-            match event:
-                case TextDelta(piece):
-                    text += piece
-                case ToolCall():
-                    calls.append(event)
-                case Usage():
-                    last = event
-    assert last is not None
-    return text, calls, last
-
-
-def said(text: str) -> Prompt:
-    return Prompt((SYSTEM, Message("user", text)), max_tokens=40)
-
-
-def long() -> Prompt:
-    return Prompt((Message("user", "Count from one to one thousand."),), max_tokens=900, temperature=1.0)
-
-
-def servers() -> list[psutil.Process]:
-    return [child for child in psutil.Process().children() if "llama_server.py" in " ".join(child.cmdline())]
-
-
-async def first_delta(events: AsyncIterator[LlmEvent]) -> None:
-    assert isinstance(await anext(events), TextDelta)
-
-
-async def busy(llm: LlamaLlm) -> bool:
-    assert llm._client is not None
-    return any(slot["is_processing"] for slot in (await llm._client.http.get("/slots")).json())
-
-
-async def until_idle(llm: LlamaLlm) -> None:
-    while await busy(llm):
-        await anyio.lowlevel.checkpoint()
 
 
 async def test_it_answers_and_counts(llm: LlamaLlm) -> None:
@@ -225,19 +164,19 @@ async def test_a_killed_process_is_one_failed_answer(llm: LlamaLlm) -> None:
     assert again.pid != server.pid
 
 
-async def test_no_process_stays_behind(weights: Path) -> None:
+async def test_no_process_stays_behind(llama_weights: Path) -> None:
     before = {server.pid for server in servers()}
-    async with LlamaLlm(setup(weights)):
+    async with LlamaLlm(setup(llama_weights)):
         mine = [server for server in servers() if server.pid not in before]
         assert len(mine) == 1
     assert not mine[0].is_running()
 
 
-def test_the_process_dies_with_its_parent(weights: Path) -> None:
+def test_the_process_dies_with_its_parent(llama_weights: Path) -> None:
     script = """
 import sys, anyio
 from pathlib import Path
-from tests.speech.test_llama import LlamaLlm, servers, setup
+from tests.speech.llama_child import LlamaLlm, servers, setup
 
 async def main():
     async with LlamaLlm(setup(Path(sys.argv[1]))):
@@ -247,7 +186,9 @@ async def main():
 anyio.run(main)
 """
     root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen([sys.executable, "-c", script, str(weights)], cwd=root, stdout=subprocess.PIPE) as parent:
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(llama_weights)], cwd=root, stdout=subprocess.PIPE
+    ) as parent:
         assert parent.stdout is not None
         server = psutil.Process(int(parent.stdout.readline()))
         parent.send_signal(signal.SIGKILL)

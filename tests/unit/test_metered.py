@@ -8,11 +8,11 @@ import pytest
 
 from streams.audio import Audio
 from streams.lane import LaneFull
-from tests.session.scripted import ScriptedAsr, ScriptedTts
+from tests.session.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts, echo
 from tests.taps import Recorder
 from voice.engines import EngineError
-from voice.engines.metered import MeteredAsr, MeteredTts
-from voice.events import Hypothesis, Priority, Speech
+from voice.engines.metered import MeteredAsr, MeteredLlm, MeteredTts
+from voice.events import Hypothesis, Message, Priority, Prompt, Speech, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -49,3 +49,20 @@ async def test_recognition_reports_its_real_time_factor() -> None:
     silence = Audio(np.zeros(16_000, np.int16), 16_000)
     await MeteredAsr(ScriptedAsr(0.01), tap).transcribe(silence, priority=Priority.FINAL, session="s")
     assert ("rtf", 0.01, {"engine": "asr", "job": "final"}) in tap.calls
+
+
+@pytest.mark.parametrize(("read", "tokens"), [(Usage(prompt=30, cached=20), [10]), (Usage(), [])])
+async def test_tokens_read_in_advance_are_counted_where_any_were(read: Usage, tokens: list[int]) -> None:
+    class Reader(ScriptedLlm):
+        async def prefill(self, *_: object, **__: object) -> Usage:
+            return read
+
+    tap = Recorder()
+    prompt = Prompt((Message("user", "I would like"),))
+    assert await MeteredLlm(Reader(echo), tap).prefill(prompt, request="0" * 32) == read
+    counted = [
+        value for name, value, labels in tap.calls if (name, labels) == ("llm_tokens_total", {"kind": "prefill"})
+    ]
+    timed = [labels for name, _, labels in tap.calls if name == "engine_seconds"]
+    assert counted == tokens
+    assert timed == [{"engine": "llm", "job": "prefill"}] * len(tokens)

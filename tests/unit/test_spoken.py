@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voice.engines.spoken import Span, audible, cut, pause_after, place, spell
+from voice.engines.spoken import Span, Trimmer, louder, pause_after, place, spell
 
 RATE = 22050
 
@@ -85,29 +85,64 @@ def tone(before: float, sounding: float, after: float) -> np.ndarray:
     return floor.astype(np.float32)
 
 
-def test_audible_part_is_found_to_one_window() -> None:
-    first, last = audible(tone(0.3, 0.5, 0.4), RATE)
-    assert abs(first / RATE - 0.3) <= 0.005
-    assert abs(last / RATE - 0.8) <= 0.005
+def trimmed(samples: np.ndarray, *cuts: int) -> tuple[np.ndarray, int]:
+    """What is left of sound that comes in pieces, and how much went before it."""
+    trimmer = Trimmer(RATE)
+    pieces = np.split(samples, sorted(cuts))
+    kept = [trimmer.push(piece, last=number == len(pieces) - 1) for number, piece in enumerate(pieces)]
+    return np.concatenate(kept), trimmer.before
 
 
-def test_silence_has_no_audible_part() -> None:
-    assert audible(np.zeros(RATE, dtype=np.float32), RATE) == (0, 0)
-    assert audible(np.zeros(3, dtype=np.float32), RATE) == (0, 0)
-
-
-def test_cut_leaves_a_little_silence_and_no_click() -> None:
-    kept, before = cut(tone(0.3, 0.5, 0.4), RATE)
+def test_trimming_leaves_a_little_silence_and_no_click() -> None:
+    kept, before = trimmed(tone(0.3, 0.5, 0.4))
     assert before / RATE == pytest.approx(0.28, abs=0.006)
     assert len(kept) / RATE == pytest.approx(0.58, abs=0.012)
     assert kept[0] == kept[-1] == 0.0
 
 
-def test_cut_fades_sound_that_reaches_the_ends() -> None:
-    kept, before = cut(tone(0.0, 0.2, 0.0), RATE)
+def test_trimming_fades_sound_that_reaches_the_ends() -> None:
+    kept, before = trimmed(tone(0.0, 0.2, 0.0), RATE // 10)
     assert before == 0
     assert kept[0] == kept[-1] == 0.0
     assert np.abs(np.diff(kept[:20])).max() < 0.01
+    assert np.abs(np.diff(kept[-20:])).max() < 0.01
+
+
+def test_silence_leaves_nothing() -> None:
+    assert len(trimmed(np.zeros(RATE, dtype=np.float32), 5000)[0]) == 0
+    assert len(trimmed(np.zeros(3, dtype=np.float32))[0]) == 0
+
+
+def test_what_sounds_is_let_through_at_once() -> None:
+    trimmer = Trimmer(RATE)
+    assert len(trimmer.push(tone(0.3, 0.0, 0.0))) == 0
+    assert len(trimmer.push(tone(0.0, 0.5, 0.0))) / RATE == pytest.approx(0.52, abs=0.006)
+    assert len(trimmer.push(tone(0.0, 0.0, 0.3))) / RATE == pytest.approx(0.055, abs=0.006)
+    assert len(trimmer.push(tone(0.0, 0.1, 0.0))) / RATE == pytest.approx(0.345, abs=0.006)
+
+
+@given(
+    st.lists(st.floats(0.0, 0.2), min_size=2, max_size=5),
+    st.lists(st.floats(0.0, 1.0), max_size=6),
+)
+def test_pieces_lose_only_the_silence_around_them(parts: list[float], cuts: list[float]) -> None:
+    sound = np.concatenate([tone(before, 0.1, 0.0) for before in parts] + [tone(0.0, 0.0, parts[0])])
+    kept, before = trimmed(sound, *(round(cut * len(sound)) for cut in cuts))
+    fade = round(0.005 * RATE)
+    assert np.array_equal(kept[fade:-fade], sound[before : before + len(kept)][fade:-fade])
+    loud = np.flatnonzero(np.abs(sound) > 0.1)
+    assert before <= loud[0] < before + 0.03 * RATE
+    assert len(kept) - 0.07 * RATE < loud[-1] + 1 - before <= len(kept)
+
+
+def test_gain_is_the_same_for_all_but_peaks_and_never_clips() -> None:
+    level = np.linspace(-1.0, 1.0, 2001, dtype=np.float32)
+    raised = louder(level, 1.25)
+    usual = np.abs(level) < 0.68
+    assert np.allclose(raised[usual], 1.25 * level[usual])
+    assert np.abs(raised).max() < 0.98
+    assert (np.diff(raised) > 0).all()
+    assert np.abs(np.diff(raised)).max() < 1.26 * 0.001
 
 
 def test_pause_follows_punctuation() -> None:

@@ -8,13 +8,14 @@ from voice import dialog
 from voice.commands import Commit
 from voice.endpoint import Pauses, silence_needed
 from voice.events import Judged, Recognised, SpeechStarted, SpeechStopped, Tick, Transcript
+from voice.state import Policy, State
 
-SEMANTIC = dialog.Policy(eagerness="auto", silence_seconds=0.5)
+SEMANTIC = Policy(eagerness="auto", silence_seconds=0.5, lead=0.0)
 FIXED = replace(SEMANTIC, eagerness=None)
 
 
-def after(*events: dialog.Event, policy: dialog.Policy = SEMANTIC) -> dialog.State:
-    state = dialog.State()
+def after(*events: dialog.Event, policy: Policy = SEMANTIC) -> State:
+    state = State()
     for event in events:
         state, _ = dialog.step(state, event, policy)
     return state
@@ -27,7 +28,7 @@ def said(text: str, *, language: str = "en", upto: float = 2.0) -> Recognised:
 PAUSE = (SpeechStarted(1.0), SpeechStopped(2.0, 2.16))
 
 
-def wait(state: dialog.State, policy: dialog.Policy = SEMANTIC) -> float:
+def wait(state: State, policy: Policy = SEMANTIC) -> float:
     due = dialog.deadline(state, policy)
     assert due is not None
     return due - 2.0

@@ -15,7 +15,7 @@ from streams.audio import Audio
 from streams.lane import Lane
 from streams.tap import Tap
 from voice.config import Config
-from voice.events import Hypothesis, LlmEvent, Priority, Prompt, Speech
+from voice.events import Hypothesis, LlmEvent, Priority, Prompt, Speech, Usage
 
 BUILT_IN = {
     "vad": {"silero": "voice.engines.silero:SileroVad"},
@@ -151,6 +151,20 @@ class Llm(Engine, Protocol):
             EngineError: the engine is not reachable, refused, or broke off; the message is fit for a client.
         """
 
+    async def prefill(self, prompt: Prompt, *, request: str) -> Usage:
+        """Have the engine's prefix cache hold the prompt, as far as its last message goes; returns when it does.
+
+        The next prompt may go on where that message ends. Answers come first: they are never delayed noticeably.
+        Cancelling stops the work. An engine whose cache cannot be filled for nothing does nothing.
+
+        Returns:
+            What was read; `prompt - cached` tokens of it were computed.
+
+        Raises:
+            ContextOverflow: the prompt is too long.
+            EngineError: as `stream` does.
+        """
+
 
 class Tts(Engine, Protocol):
     """Speaks text."""
@@ -164,7 +178,9 @@ class Tts(Engine, Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[Speech]]:
         """Speak one clause. Leaving the block cancels what is not yet begun.
 
-        The pieces follow one another without a gap; leading silence is trimmed to about 20 ms, trailing to 60 ms.
+        The pieces follow one another without a gap, and may meet within a word: what changes their rate must remember
+        the one before (`streams.audio.Resampler`). Each holds the words that begin in it. The silence around a sentence
+        is trimmed to about 20 ms before it and 60 ms after.
 
         Raises:
             EngineError: unknown voice, or synthesis failed.

@@ -1,9 +1,11 @@
 """Answers from any OpenAI-compatible server, and the streaming client that all language-model engines share."""
 
 import logging
+import socket
+import struct
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from typing import Self
+from typing import Protocol, Self
 
 import anyio
 import httpx
@@ -14,7 +16,7 @@ from voice.config import LlmConfig
 from voice.engines import EngineError, Setup
 from voice.engines.chat_wire import Answer, Garbled, request_body, trouble
 from voice.engines.sse import EventReader, EventTooLong
-from voice.events import LlmEvent, Priority, Prompt
+from voice.events import LlmEvent, Priority, Prompt, Usage
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,31 @@ DRAIN_SECONDS = 0.25
 """How long the end of a finished answer may take; a connection read to its end is used again."""
 KEEPALIVE_SECONDS = 4.0
 """Shorter than the five seconds after which llama-server and uvicorn drop an idle connection."""
+
+LIMITS = httpx.Limits(max_connections=256, max_keepalive_connections=32, keepalive_expiry=KEEPALIVE_SECONDS)
+RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+async def read_out(events: AsyncIterator[LlmEvent]) -> Usage:
+    """The usage that an answer nobody reads ends with."""
+    usage = Usage()
+    async for event in events:
+        if isinstance(event, Usage):
+            usage = event
+    return usage
+
+
+class Ends(Protocol):
+    """What can be told that a request has ended by itself."""
+
+    ended: bool
+
+
+async def noting_end(events: AsyncIterator[LlmEvent], request: Ends) -> AsyncGenerator[LlmEvent, None]:
+    """The events; the last one is noted before it is passed on."""
+    async for event in events:
+        request.ended = isinstance(event, Usage)
+        yield event
 
 
 class Model(msgspec.Struct):
@@ -50,14 +77,15 @@ class ChatClient:
         config: LlmConfig,
         *,
         remedy: str = "check that it runs and that llm.url points to it",
-        proxies: bool = True,
+        child: bool = False,
     ) -> None:
         """A client of the server at `url`, which may end in "/v1" or not.
 
         Args:
             title: names the engine in messages to clients.
             remedy: what these say where the server cannot be reached.
-            proxies: whether to heed the environment's proxy settings.
+            child: it is a process of ours on this machine: proxies are none of its business, and closing a
+                connection resets it. llama-server notices that with the next thing it writes, else with the one after.
         """
         self.title = title
         self._remedy = remedy
@@ -67,8 +95,9 @@ class ChatClient:
             base_url=url.rstrip("/").removesuffix("/v1"),
             headers={"Authorization": f"Bearer {key}"} if key else {},
             timeout=httpx.Timeout(config.connect_seconds, read=None),
-            limits=httpx.Limits(max_connections=256, max_keepalive_connections=32, keepalive_expiry=KEEPALIVE_SECONDS),
-            trust_env=proxies,
+            limits=LIMITS,
+            transport=httpx.AsyncHTTPTransport(limits=LIMITS, socket_options=[RESET]) if child else None,
+            trust_env=not child,
         )
 
     async def __aenter__(self) -> Self:
@@ -271,3 +300,7 @@ class ChatLlm:
         """See `Llm.stream`."""
         async with self._remote.stream(prompt, {}) as events:
             yield events
+
+    async def prefill(self, prompt: Prompt, *, request: str) -> Usage:
+        """Nothing: such servers bill what they read, and say nothing of their caches."""
+        return Usage()

@@ -13,8 +13,9 @@ import sys
 
 PR_SET_PDEATHSIG = 1
 NICE = 5
-BATCH = 64
-"""Tokens of prompt computed between two looks at who has left and who else waits; more is hardly faster on a CPU."""
+BATCH = 32
+"""Tokens of prompt computed between two looks at who has left and who else waits; more is hardly faster on a CPU, and
+a cancelled prefill holds up an answer for as long as these take."""
 CACHE_MIB = 256
 """Memory for the prompt caches of conversations whose slot another took over."""
 

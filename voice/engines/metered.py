@@ -102,6 +102,15 @@ class MeteredLlm:
         async with self._llm.stream(prompt, request=request, priority=priority) as events:
             yield meter.watch(events)
 
+    async def prefill(self, prompt: Prompt, *, request: str) -> Usage:
+        """See `voice.engines.Llm`."""
+        begun = time.perf_counter()
+        usage = await self._llm.prefill(prompt, request=request)
+        if usage.prompt:
+            self._tap.observe("engine_seconds", time.perf_counter() - begun, engine="llm", job="prefill")
+            self._tap.count("llm_tokens_total", usage.prompt - usage.cached, kind="prefill")
+        return usage
+
 
 class _TokenMeter:
     def __init__(self, tap: Tap) -> None:

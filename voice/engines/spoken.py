@@ -22,6 +22,8 @@ SENTENCE_PAUSE_SECONDS = 0.22
 _HOP_SECONDS = 0.005
 _AUDIBLE_BELOW_LOUDEST = 40.0
 _AUDIBLE_DBFS = -60.0
+_KNEE = 0.85
+_PEAK = 0.98
 
 _SILENT = frozenset(" ,.;:!?-\"'()[]¡¿«»“”…—")
 _STRESS = re.compile("[ˈˌːʲ]")
@@ -158,29 +160,65 @@ def sounding(sentence: Sequence[str]) -> bool:
     return any(phoneme not in _SILENT for phoneme in sentence)
 
 
-def audible(samples: NDArray[np.float32], rate: int) -> tuple[int, int]:
-    """First audible sample and the one after the last, to 5 ms.
+class Trimmer:
+    """Leaves a little of the silence around a sentence whose sound comes in pieces, and fades its two ends.
 
-    Audible is a 5 ms window at most 40 dB below the loudest and above -60 dBFS. Both are 0 where nothing is.
+    Audible is a window of 5 ms at most 40 dB below the loudest so far and above -60 dBFS.
+
+    Attributes:
+        before: samples left out in front of the first that was let through.
     """
-    hop = round(_HOP_SECONDS * rate)
-    windows = samples[: len(samples) // hop * hop].reshape(-1, hop)
-    if not len(windows):
-        return 0, 0
-    level = 10 * np.log10(np.mean(windows.astype(np.float64) ** 2, axis=1) + 1e-12)
-    loud = np.flatnonzero(level > max(level.max() - _AUDIBLE_BELOW_LOUDEST, _AUDIBLE_DBFS))
-    return (int(loud[0]) * hop, int(loud[-1] + 1) * hop) if len(loud) else (0, 0)
+
+    def __init__(self, rate: int) -> None:
+        self.before = 0
+        self._begun = False
+        self._hop = round(_HOP_SECONDS * rate)
+        self._head, self._tail, self._fade = (
+            round(seconds * rate) for seconds in (HEAD_SECONDS, TAIL_SECONDS, FADE_SECONDS)
+        )
+        self._threshold = _AUDIBLE_DBFS
+        self._held = np.empty(0, dtype=np.float32)
+        self._quiet = 0  # samples let through since the last audible one
+
+    def push(self, samples: NDArray[np.float32], last: bool = False) -> NDArray[np.float32]:
+        """Feed float32 samples; get those that are now certain to stay (possibly none)."""
+        self._held = np.concatenate([self._held, samples])
+        first, end = self._audible()
+        ramp = np.linspace(0.0, 1.0, self._fade, dtype=np.float32)
+        if not self._begun:
+            start = max((first if end else len(self._held)) - self._head, 0)
+            self._held = self._held[start:]
+            self.before += start
+            if not end:
+                return np.empty(0, dtype=np.float32)
+            self._begun = True
+            end -= start
+            faded = min(self._fade, len(self._held))
+            self._held[:faded] *= ramp[:faded]
+        end = end or -self._quiet
+        room = max(end + self._tail - (0 if last else self._fade), 0)
+        kept, self._held = self._held[:room], self._held[room:]
+        self._quiet = len(kept) - end
+        if last:
+            faded = min(self._fade, len(kept))
+            kept[len(kept) - faded :] *= ramp[:faded][::-1]
+        return kept
+
+    def _audible(self) -> tuple[int, int]:
+        """First audible sample held and the one after the last; both 0 where nothing is."""
+        windows = self._held[: len(self._held) // self._hop * self._hop].reshape(-1, self._hop)
+        level = 10 * np.log10(np.mean(windows.astype(np.float64) ** 2, axis=1) + 1e-12)
+        self._threshold = max(self._threshold, float(level.max(initial=_AUDIBLE_DBFS)) - _AUDIBLE_BELOW_LOUDEST)
+        loud = np.flatnonzero(level > self._threshold)
+        return (int(loud[0]) * self._hop, int(loud[-1] + 1) * self._hop) if len(loud) else (0, 0)
 
 
-def cut(samples: NDArray[np.float32], rate: int) -> tuple[NDArray[np.float32], int]:
-    """The audible part with a little silence around it and faded ends, and how many samples went before it."""
-    first, last = audible(samples, rate)
-    first = max(first - round(HEAD_SECONDS * rate), 0)
-    kept = samples[first : last + round(TAIL_SECONDS * rate)].copy()
-    ramp = np.linspace(0.0, 1.0, min(round(FADE_SECONDS * rate), len(kept)), dtype=np.float32)
-    kept[: len(ramp)] *= ramp
-    kept[len(kept) - len(ramp) :] *= ramp[::-1]
-    return kept, first
+def louder(samples: NDArray[np.float32], gain: float) -> NDArray[np.float32]:
+    """Samples times a gain; peaks above 0.85 are bent so that none reaches 0.98, whatever comes next."""
+    raised = samples * np.float32(gain)
+    size = np.abs(raised)
+    bent = _KNEE + (_PEAK - _KNEE) * np.tanh((size - _KNEE) / (_PEAK - _KNEE))
+    return np.where(size > _KNEE, np.copysign(bent, raised), raised).astype(np.float32)
 
 
 def pause_after(word: str) -> float:

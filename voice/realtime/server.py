@@ -1,6 +1,6 @@
 """The server's side of a session: frames in, checked events out; what happened in, frames out. No clock, no I/O."""
 
-from typing import Any
+from typing import Any, Literal
 
 from voice.history import Item
 from voice.realtime import server_events as ev
@@ -254,6 +254,10 @@ class ServerSide:
     def timeline(self, timeline: dict[str, Any]) -> Frames:
         """When what happened in a turn; values fit for JSON."""
         return self._extension(ev.Timeline(timeline=timeline))
+
+    def interjection(self, response_id: str, state: Literal["ducked", "held", "restored"]) -> Frames:
+        """A voice over an answer, which is softer now, or waits, or goes on at full volume."""
+        return self._extension(ev.Interjection(response_id=response_id, state=state))
 
     def audio_gap(self, start_ms: int, end_ms: int, reason: str) -> Frames:
         """A stretch of the caller's audio was lost."""

@@ -302,6 +302,14 @@ class Timeline(ServerEvent, tag="rejoinder.turn.timeline", frozen=True):
     timeline: dict[str, Any]
 
 
+class Interjection(ServerEvent, tag="rejoinder.interjection", frozen=True):
+    """The caller's voice over an answer: it is made softer ("ducked") or waits ("held") until it is known what that
+    means, and then goes on ("restored") or ends with `input_audio_buffer.speech_started`."""
+
+    response_id: str
+    state: Literal["ducked", "held", "restored"]
+
+
 class AudioGap(ServerEvent, tag="rejoinder.audio_gap", frozen=True):
     """A stretch of the caller's audio that was lost and counts as silence."""
 
@@ -353,6 +361,7 @@ Known = (
     | OutputCleared
     | Tentative
     | Timeline
+    | Interjection
     | AudioGap
     | Degraded
 )
