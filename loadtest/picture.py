@@ -9,6 +9,8 @@ mpl.use("svg")
 from matplotlib import pyplot as plt
 from matplotlib.patches import Patch
 
+from loadtest.player import Client
+from loadtest.trials import Over
 from voice.timeline import Timeline
 
 WAITS = {
@@ -71,6 +73,33 @@ def draw_lags(lags: dict[int, list[tuple[float, float]]], target: Path) -> None:
         )
     axes.set(xlabel="seconds of the run", ylabel="ms from the end of speech to its text", yscale="log")
     axes.legend(title="streams", fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(target, metadata={"Date": None})
+    plt.close(figure)
+
+
+def draw_voices(voices: list[Over], target: Path) -> None:
+    """One bar per interruption, the quickest first: how long the answer went on, at full volume and softer.
+
+    Args:
+        voices: interruptions; those that had no effect are left out.
+        target: SVG file to write.
+    """
+    client = Client.API.name
+    ended = sorted((one for one in voices if client in one.silent), key=lambda one: one.silent[client])
+    figure, axes = plt.subplots(figsize=(9, 1.2 + 0.18 * len(ended)), layout="constrained")
+    groups = list(dict.fromkeys(one.group for one in voices))
+    colours = dict(zip(groups, plt.get_cmap("tab10").colors, strict=False))  # type: ignore[attr-defined]
+    for row, one in enumerate(ended):
+        silent = one.silent[client]
+        softer = min(max(0.0, one.softer.get(client, silent)), silent)
+        axes.barh(row, 1000 * softer, color=colours[one.group], height=0.8)
+        axes.barh(row, 1000 * (silent - softer), left=1000 * softer, color=colours[one.group], height=0.8, alpha=0.35)
+        axes.plot(1000 * min(one.length, 1.5), row, "|", color="black")
+    handles = [Patch(color=colour) for colour in colours.values()]
+    axes.legend(handles, colours, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
+    axes.set(yticks=[], xlabel="ms after the voice began: full volume, softer, silent", ylabel=f"{len(ended)} voices")
+    axes.set_title("tick: the voice ended (or went on)", fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)

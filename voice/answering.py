@@ -303,6 +303,8 @@ class Answers:
         now = anyio.current_time()
         if name == "tts_first_audio" and running.ready is None:
             running.ready = now
+            if running.draft:
+                self.ledger.ready(now - running.begun)
         timeline = running.timeline
         if timeline and timeline.mark(name, now) and name == "voice_to_voice":
             for mark, seconds in timeline.marks.items():

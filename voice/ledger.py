@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from voice.commands import Cause
-from voice.state import FULL_LEAD
 
 Outcome = Literal["hit", "lost"] | Cause
 
@@ -14,6 +13,12 @@ FADE = 0.85
 """What a draft still counts one turn later."""
 PAYS, HARDLY_PAYS = 0.6, 0.45
 """Share of hits from which drafts begin as early as they can, and from which they begin at all."""
+TOOK, LEARNT = 0.35, 0.2
+"""Seconds that a draft takes to its first sound, to begin with, and the weight of a newer one."""
+SHORTEST, LONGEST = 0.25, 0.6
+"""Bounds of the lead."""
+MARGIN = 1.25
+"""A draft gets so much more time than one takes at the average."""
 BUSY, CROWDED = 1.0, 1.5
 """Calls for each thread of the busiest engine, from which drafts begin later, and from which none does."""
 
@@ -55,6 +60,7 @@ class Ledger:
         self._mode = mode
         self._hits = 0.0
         self._count = 0.0
+        self._took = TOOK
         self.turn: list[Draft] = []
 
     def entered(self, draft: Draft) -> None:
@@ -71,6 +77,10 @@ class Ledger:
         self._count *= FADE
         return drafts
 
+    def ready(self, took: float) -> None:
+        """A draft had its first sound so many seconds after it was begun."""
+        self._took += LEARNT * (took - self._took)
+
     @property
     def hit_rate(self) -> float:
         """Share of drafts that were released, of late."""
@@ -82,8 +92,9 @@ class Ledger:
         Args:
             load: calls that wait or run for each thread of the busiest engine.
         """
+        lead = min(max(MARGIN * self._took, SHORTEST), LONGEST)
         if self._mode != "auto":
-            return FULL_LEAD if self._mode == "on" else 0.0
+            return lead if self._mode == "on" else 0.0
         if load >= CROWDED or self.hit_rate < HARDLY_PAYS:
             return 0.0
-        return FULL_LEAD if load < BUSY and self.hit_rate >= PAYS else FULL_LEAD / 2
+        return lead if load < BUSY and self.hit_rate >= PAYS else lead / 2

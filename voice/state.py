@@ -8,9 +8,6 @@ from voice.endpoint import Eagerness, Pauses
 from voice.events import Word
 from voice.history import Items
 
-FULL_LEAD = 0.6
-"""Seconds before the end of a turn at which a reply is begun behind the gate: what it takes to the first sound."""
-
 
 @dataclass(frozen=True, slots=True)
 class Phrases:
@@ -38,7 +35,7 @@ class Policy:
     detect: bool = True
     answer: bool = True
     interrupt: bool = True
-    lead: float = FULL_LEAD
+    lead: float = 0.45
     silence_seconds: float = 0.5
     eagerness: Eagerness | None = None
     idle_seconds: float = 0.0
