@@ -1,5 +1,6 @@
 """Random conversations in virtual time: interruptions, revisions, faults, hang-ups. Nothing is left behind."""
 
+import os
 from collections import Counter
 from random import Random
 
@@ -11,13 +12,21 @@ from hypothesis import strategies as st
 from streams.virtual import VirtualLoop
 from tests.session.scripted import Call, call
 
-WORDS = ["yes", "tell me more please", "wait", " ".join(["what is the time in the town today"] * 4)]
+CONVERSATIONS = int(os.environ.get("REJOINDER_TEST_CONVERSATIONS", "120"))
+WORDS = [
+    "yes",
+    "uh-huh",
+    "tell me more please",
+    "wait",
+    "you said",
+    " ".join(["what is the time in the town today"] * 4),
+]
 
 actions = st.lists(
     st.tuples(
         st.sampled_from(
             ["say", "say", "say", "quiet", "quiet", "pause", "cancel", "commit", "clear", "type", "ask", "aside",
-             "truncate", "delete", "break_llm", "break_tts", "break_asr", "mend", "manual", "detect", "garbage"]
+             "truncate", "delete", "break_llm", "break_tts", "break_asr", "slow_asr", "mend", "manual", "detect", "garbage", "idle", "deaf"]
         ),
         st.integers(0, 11),
     ),
@@ -57,13 +66,21 @@ async def act(caller: Call, action: str, number: int) -> None:
             caller.tts.fault = "no voice"
         case "break_asr":
             caller.asr.fault = "no ears"
+        case "slow_asr":
+            caller.asr.seconds = number / 4
+        case "idle":
+            detection = {"type": "server_vad", "idle_timeout_ms": 1000 * number}
+            await caller.send(client.update(audio={"input": {"turn_detection": detection}}))
+        case "deaf":
+            detection = {"type": "server_vad", "interrupt_response": bool(number % 2)}
+            await caller.send(client.update(audio={"input": {"turn_detection": detection}}))
         case "manual" | "detect":
             detection = None if action == "manual" else {"type": "server_vad"}
             await caller.send(client.update(audio={"input": {"turn_detection": detection}}))
         case "garbage":
             await caller.send("{")
         case _:
-            caller.llm.breaks_after, caller.tts.fault, caller.asr.fault = None, "", ""
+            caller.llm.breaks_after, caller.tts.fault, caller.asr.fault, caller.asr.seconds = None, "", "", 0.08
 
 
 def check(caller: Call, hung_up: bool) -> None:
@@ -83,7 +100,7 @@ def check(caller: Call, hung_up: bool) -> None:
 
 
 @given(actions, st.booleans(), st.randoms(use_true_random=False))
-@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=CONVERSATIONS, suppress_health_check=[HealthCheck.too_slow])
 def test_any_conversation_ends_clean(script: list[tuple[str, int]], hang_up: bool, slips: Random) -> None:
     async def conversation() -> None:
         async with call() as caller:
