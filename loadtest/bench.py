@@ -47,6 +47,7 @@ class Row:
     cut_off: bool
     transcript: str
     reference: str
+    drafts: tuple[dict[str, object], ...] = ()
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def server(*settings: str) -> Iterator[str]:
     command = [sys.executable, "-m", "voice", "serve", "--port", str(port)]
     for setting in settings:
         command += ["--set", setting]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:
             wait_until_ready(f"http://127.0.0.1:{port}/readyz", process)
             yield f"ws://127.0.0.1:{port}"
@@ -91,7 +92,16 @@ def say(url: str, clip: Clip) -> Row:
     """Say one clip of speech."""
     call: Call = anyio.run(speak, url, clip.audio(), clip.offset or 0.0, PATIENCE)
     marks = call.marks[-1] if call.marks else {}
-    return Row(clip.id, call.waited, marks, call.disagreement, call.cut_off, call.transcript, clip.transcript)
+    return Row(
+        clip.id,
+        call.waited,
+        marks,
+        call.disagreement,
+        call.cut_off,
+        call.transcript,
+        clip.transcript,
+        tuple(call.drafts),
+    )
 
 
 def answers_to_noise(url: str, clip: Clip) -> int:

@@ -30,6 +30,7 @@ class Call:
         audible: when each audible piece of an answer arrived.
         created: when each response began.
         marks: the server's own timelines: name of a mark -> seconds after the end of speech.
+        drafts: replies begun before the end of a turn, as its timeline tells.
     """
 
     sent: list[float] = field(default_factory=list)
@@ -38,6 +39,7 @@ class Call:
     audible: list[float] = field(default_factory=list)
     created: list[float] = field(default_factory=list)
     marks: list[dict[str, float]] = field(default_factory=list)
+    drafts: list[dict[str, object]] = field(default_factory=list)
     seen: Conversation = field(default_factory=Conversation)
 
     @property
@@ -113,6 +115,7 @@ async def _listen(socket: ClientConnection, client: ClientSide, call: Call) -> N
                     call.audible.append(now)
                 case ev.Timeline():
                     call.marks.append({name: ms / 1000 for name, ms in event.timeline["marks_ms"].items()})
+                    call.drafts += event.timeline["drafts"]
                 case _:
                     pass
     except ConnectionClosed:

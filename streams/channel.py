@@ -70,6 +70,7 @@ class Channel(Generic[T]):
         self._tap = tap
         self._items: deque[tuple[T, float]] = deque()
         self._weight = 0.0
+        self._reported = 0.0
         self._closed = False
         self._senders: deque[_Place] = deque()
         self._receivers: deque[_Place] = deque()
@@ -184,7 +185,8 @@ class Channel(Generic[T]):
         return item
 
     def _changed(self) -> None:
-        self._tap.level("edge_seconds", self._weight, edge=self.name)
+        self._tap.shift("edge_seconds", self._weight - self._reported, edge=self.name)
+        self._reported = self._weight
         self._call()
 
     async def _turn(self, line: deque[_Place], ready: Callable[[], bool]) -> None:

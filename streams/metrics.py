@@ -55,7 +55,7 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
 _GAUGES: dict[str, tuple[str, Labels]] = {
     "sessions": ("Sessions under way.", ("transport",)),
     "lane_busy": ("Calls running on an engine's lane.", ("lane",)),
-    "edge_seconds": ("Media seconds (or items) held by an edge.", ("edge",)),
+    "edge_seconds": ("Media seconds (or items) held by the edges of all sessions.", ("edge",)),
 }
 
 _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
@@ -118,6 +118,15 @@ class Prometheus:
         """
         metric = self._gauges.get(name) or _undeclared(name, "gauge")
         (metric.labels(**labels) if labels else metric).set(value)
+
+    def shift(self, name: str, by: float, /, **labels: str) -> None:
+        """Add to a gauge.
+
+        Raises:
+            KeyError: no gauge of this name is declared.
+        """
+        metric = self._gauges.get(name) or _undeclared(name, "gauge")
+        (metric.labels(**labels) if labels else metric).inc(by)
 
     def render(self) -> tuple[bytes, str]:
         """All metrics in the Prometheus text format: body and content type."""

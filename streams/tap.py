@@ -15,6 +15,9 @@ class Tap(Protocol):
     def level(self, name: str, value: float, /, **labels: str) -> None:
         """Set the current value of `name`."""
 
+    def shift(self, name: str, by: float, /, **labels: str) -> None:
+        """Add to the current value of `name`, of which several have a part."""
+
 
 class Silent:
     """A tap nobody listens to."""
@@ -24,6 +27,8 @@ class Silent:
     def observe(self, name: str, value: float, /, **labels: str) -> None: ...
 
     def level(self, name: str, value: float, /, **labels: str) -> None: ...
+
+    def shift(self, name: str, by: float, /, **labels: str) -> None: ...
 
 
 SILENT: Tap = Silent()

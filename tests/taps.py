@@ -1,5 +1,7 @@
 """Taps that remember."""
 
+from collections import Counter
+
 import anyio
 
 
@@ -8,11 +10,17 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, float, dict[str, str]]] = []
+        self._levels: Counter[str] = Counter()
 
     def count(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         self.calls.append((name, amount, labels))
 
     level = observe = count
+
+    def shift(self, name: str, by: float, /, **labels: str) -> None:
+        key = f"{name} {labels}"
+        self._levels[key] += by  # type: ignore[assignment]
+        self.level(name, self._levels[key], **labels)
 
 
 class Awaited(Recorder):

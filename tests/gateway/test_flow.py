@@ -32,6 +32,7 @@ class Watched(Prometheus):
     def __init__(self) -> None:
         super().__init__()
         self.peaks: Counter[str] = Counter()
+        self.held: Counter[str] = Counter()
         self.books: Counter[str] = Counter()
         self.full = anyio.Event()
 
@@ -42,11 +43,13 @@ class Watched(Prometheus):
             assert samples == pytest.approx(round(samples), abs=1e-6)
             self.books[labels["state"]] += round(samples)
 
-    def level(self, name: str, value: float, /, **labels: str) -> None:
-        super().level(name, value, **labels)
+    def shift(self, name: str, by: float, /, **labels: str) -> None:
+        super().shift(name, by, **labels)
         if name == "edge_seconds":
-            self.peaks[labels["edge"]] = max(self.peaks[labels["edge"]], round(value))
-            if labels["edge"] == "session_link" and value >= UNREAD / 2:
+            edge = labels["edge"]
+            self.held[edge] += by  # type: ignore[assignment]
+            self.peaks[edge] = max(self.peaks[edge], round(self.held[edge]))
+            if edge == "session_link" and self.held[edge] >= UNREAD / 2:
                 self.full.set()
 
     def balanced(self) -> None:

@@ -32,6 +32,7 @@ class Books:
         self.cleared: list[Item] = []
         self.unsent: list[Item] = []
         self.dropped = 0.0
+        self.held = 0.0
         self.senders: list[anyio.CancelScope] = []
         self.receivers: list[anyio.CancelScope] = []
 
@@ -41,8 +42,12 @@ class Books:
 
     def observe(self, name: str, value: float, /, **labels: str) -> None: ...
 
-    def level(self, name: str, value: float, /, **labels: str) -> None:
-        assert value <= LIMIT + 1e-6 or len(self.channel) == 1
+    def level(self, name: str, value: float, /, **labels: str) -> None: ...
+
+    def shift(self, name: str, by: float, /, **labels: str) -> None:
+        self.held += by
+        assert self.held <= LIMIT + 1e-6 or len(self.channel) == 1
+        assert abs(self.held - self.channel.weight) < 1e-6
 
     async def send(self, item: Item, scope: anyio.CancelScope) -> None:
         sent = False

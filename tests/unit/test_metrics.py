@@ -56,13 +56,17 @@ def test_each_kind_of_call_lands_in_its_metric() -> None:
     metrics = Prometheus()
     metrics.count("edge_dropped_seconds_total", 0.5, edge="mic", reason="overflow")
     metrics.count("edge_dropped_seconds_total", 0.25, edge="mic", reason="overflow")
-    metrics.level("edge_seconds", 0.2, edge="mic")
-    metrics.level("edge_seconds", 0.1, edge="mic")
+    metrics.shift("edge_seconds", 0.25, edge="mic")
+    metrics.shift("edge_seconds", 0.5, edge="mic")
+    metrics.shift("edge_seconds", -0.25, edge="mic")
+    metrics.level("lane_busy", 2, lane="asr")
+    metrics.level("lane_busy", 1, lane="asr")
     metrics.observe("turn_seconds", 0.4, mark="asr_final")
     metrics.observe("llm_ttft_seconds", 0.3)
     found = samples(metrics)
     assert found["rejoinder_edge_dropped_seconds_total", ("mic", "overflow")] == 0.75
-    assert found["rejoinder_edge_seconds", ("mic",)] == 0.1
+    assert found["rejoinder_edge_seconds", ("mic",)] == 0.5
+    assert found["rejoinder_lane_busy", ("asr",)] == 1
     assert found["rejoinder_turn_seconds_sum", ("asr_final",)] == 0.4
     assert found["rejoinder_turn_seconds_bucket", ("0.3", "asr_final")] == 0
     assert found["rejoinder_turn_seconds_bucket", ("0.4", "asr_final")] == 1
