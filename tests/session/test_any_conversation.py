@@ -26,7 +26,8 @@ actions = st.lists(
     st.tuples(
         st.sampled_from(
             ["say", "say", "say", "quiet", "quiet", "pause", "cancel", "commit", "clear", "type", "ask", "aside",
-             "truncate", "delete", "break_llm", "break_tts", "break_asr", "slow_asr", "mend", "manual", "detect", "garbage", "idle", "deaf"]
+             "truncate", "delete", "break_llm", "break_tts", "break_asr", "slow_asr", "mend", "manual", "detect",
+             "garbage", "idle", "deaf"]
         ),
         st.integers(0, 11),
     ),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from loadtest.bargein import Found, missed, report, rooms, show
 from loadtest.caller import RATE
-from loadtest.heard import GUESSED, UNSURE, Middle, judge, middles
+from loadtest.heard import EARLY, GUESSED, UNSURE, Middle, judge, middles
 from loadtest.live import ECHO, Echo
 from loadtest.player import Client, Player
 from loadtest.sayings import PEAK, Saying, cough, tight, typing
@@ -166,7 +166,7 @@ def test_words_sound_where_the_recogniser_hears_them() -> None:
     found = middles(
         "One, two three", sound((1.5, 0.5)), heard(("one", 0.0, 0.4), ("two", 0.4, 1.0), ("three", 1.0, 1.5))
     )
-    assert [middle and round(middle.at, 2) for middle in found] == [0.2, 0.7, 1.15], "the last by its letters"
+    assert [middle and round(middle.at - EARLY, 2) for middle in found] == [0.2, 0.7, 1.15], "the last by its letters"
     assert [middle and middle.slack for middle in found] == [UNSURE, UNSURE, GUESSED]
 
 
@@ -174,7 +174,7 @@ def test_a_pause_belongs_to_no_word() -> None:
     audio = sound((0.4, 0.5), (0.6, 0.0), (0.5, 0.5))
     found = middles("one two", audio, heard(("one", 0.0, 1.0), ("two", 1.0, 1.5)))
     assert found[0] is not None
-    assert found[0].at == pytest.approx(0.2)
+    assert found[0].at == pytest.approx(0.2 + EARLY)
 
 
 def test_words_misheard_lie_between_the_others() -> None:
@@ -183,7 +183,7 @@ def test_words_misheard_lie_between_the_others() -> None:
     assert len(places) == 4
     assert places == sorted(places)
     assert found[1] is not None
-    assert found[1].at == pytest.approx(0.69, abs=0.01)
+    assert found[1].at == pytest.approx(0.69 + EARLY, abs=0.01)
     assert found[1].slack == GUESSED
 
 
