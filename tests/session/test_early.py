@@ -233,3 +233,14 @@ async def test_prompts_of_a_conversation_begin_alike() -> None:
         prompts = caller.llm.prompts
         for old, new in pairwise(prompts):
             assert new.messages[: len(old.messages)] == old.messages
+
+
+async def test_a_function_call_of_a_withdrawn_reply_never_leaves() -> None:
+    async with call(lambda prompt: "call:book" if asked(prompt) == "book it" else "done.") as caller:
+        await caller.say("book it")
+        await caller.quiet(0.4)
+        await caller.say("not now")
+        await answered(caller)
+        await caller.quiet(2.0)
+        assert [asked(prompt) for prompt in caller.llm.prompts] == ["book it", "book it not now"]
+        assert not any("function_call" in name for name in caller.types())
