@@ -12,7 +12,8 @@ from voice.state import Interjected, Mode, State, Step, Utterance
 EARLY = 0.4
 """Seconds; a caller who speaks when no more of the answer has sounded goes on with what the answer is to."""
 BEFORE, AHEAD = 2.5, 0.3
-"""Seconds before and after what sounds now, of which the words may come back as an echo."""
+"""Seconds before what sounded as the voice began, and after what sounds now, of which the words may come back as an
+echo."""
 SAID_SINCE = 2
 """Words of the next sentence after which a question is no longer the last thing that was said."""
 PATIENCE = 2.0
@@ -110,7 +111,8 @@ def _interjection(state: State) -> tuple[Utterance, Interjection]:
     answer = replies.answer(state, speech.over.item_id)
     words = answer.words if answer else ()
     played = reply.played if reply and reply.turn == speech.over.turn else max((word.end for word in words), default=0)
-    near = [word.text for word in words if played - BEFORE <= word.end and word.start <= played + AHEAD]
+    first = played - max(0.0, state.now - speech.began) - BEFORE
+    near = [word.text for word in words if first <= word.end and word.start <= played + AHEAD]
     end = max(state.now, speech.began) if speech.speaking else speech.stopped
     return speech, Interjection(
         voiced=end - speech.began,

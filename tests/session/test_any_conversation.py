@@ -112,6 +112,9 @@ def test_any_conversation_ends_clean(script: list[tuple[str, int]], hang_up: boo
             if not hang_up:
                 await act(caller, "mend", 0)
                 await caller.quiet(20.0)
+                await caller.until(
+                    lambda: caller.types().count("response.created") == caller.types().count("response.done")
+                )
         check(caller, hang_up)
 
     anyio.run(conversation, backend_options={"loop_factory": VirtualLoop})
