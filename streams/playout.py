@@ -18,6 +18,9 @@ DUCKED = 10 ** (-15 / 20)
 DUCKED_AHEAD = 0.06
 """Seconds sent ahead meanwhile: what the listener holds already cannot be held back."""
 
+TRUSTED = 0.5
+"""Seconds for which a listener's account is carried on; one who plays tells again."""
+
 REMEMBERED = 2.0
 """Seconds of sound sent that can be taken up again."""
 
@@ -45,6 +48,7 @@ class Playout:
         self._ahead = ahead
         self._moved = moved
         self._origin = 0.0  # loop time at which sample 0 sounded, gaps left out
+        self._report: tuple[float, float] | None = None  # seconds sounded by the listener's account, and when
         self._queue: deque[Audio] = deque()
         self._recent: deque[tuple[float, Audio]] = deque()  # what was sent, at full volume, and where it lies
         self._places: deque[float] = deque()  # where it may be taken up again
@@ -54,8 +58,14 @@ class Playout:
         self._going.set()
 
     def sounded(self) -> float:
-        """Seconds of the reply the listener has heard by now."""
-        return max(0.0, min(self.sent, anyio.current_time() - self._origin)) if self.sent else 0.0
+        """Seconds of the reply the listener has heard by now: since it last told, or else since the first was sent."""
+        now = anyio.current_time()
+        estimate = now - self._origin if self._report is None else self._report[0] + min(now - self._report[1], TRUSTED)
+        return max(0.0, min(self.sent, estimate)) if self.sent else 0.0
+
+    def reported(self, seconds: float) -> None:
+        """The listener says how much it has heard."""
+        self._report = seconds, anyio.current_time()
 
     async def play(self, audio: Audio, out: Out, places: Iterable[float] = ()) -> None:
         """Hand `audio` to `out` frame by frame, each as soon as it is not more than the allowance ahead.

@@ -166,6 +166,10 @@ class Answers:
         """Have the language model read the conversation so far, for it will soon have to answer."""
         self._warming.ask(lambda: self._prompt(terms(self._protocol.session, None), items))
 
+    def reported(self, turn: int, seconds: float) -> None:
+        """The client says that so much of a reply has sounded."""
+        self._running[turn].replying.playout.reported(seconds)
+
     def begin(self, begin: Begin, timeline: Timeline | None) -> None:
         """Start a reply; a timeline is marked as it goes."""
         self._warming.stop()

@@ -16,6 +16,8 @@ BEFORE, AHEAD = 2.5, 0.3
 echo."""
 SAID_SINCE = 2
 """Words of the next sentence after which a question is no longer the last thing that was said."""
+HASTE = 0.12
+"""Seconds that a word takes at least; more words than that were not said, but are left over from an echo."""
 PATIENCE = 2.0
 """Seconds of silence after which words that are not known yet no longer matter."""
 
@@ -113,13 +115,14 @@ def _interjection(state: State) -> tuple[Utterance, Interjection]:
     played = reply.played if reply and reply.turn == speech.over.turn else max((word.end for word in words), default=0)
     first = played - max(0.0, state.now - speech.began) - BEFORE
     near = [word.text for word in words if first <= word.end and word.start <= played + AHEAD]
-    end = max(state.now, speech.began) if speech.speaking else speech.stopped
+    voiced = (max(state.now, speech.began) if speech.speaking else speech.stopped) - speech.began
+    text = speech.text if speech.final is None else speech.final
     return speech, Interjection(
-        voiced=end - speech.began,
+        voiced=voiced,
         speaking=speech.speaking,
         silent=0.0 if speech.speaking else max(0.0, state.now - speech.stopped),
         looked=max(0.0, speech.looked - speech.began),
-        text=speech.text if speech.final is None else speech.final,
+        text=text if len(text.split()) <= 1 + voiced / HASTE else "",
         final=speech.final is not None,
         asked=_asked([word.text for word in words], sum(word.start <= played for word in words)),
         sounding=" ".join(near),

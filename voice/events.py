@@ -221,11 +221,10 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """So much of reply `turn` has sounded, in seconds from its first sample; `certain` when the client says so."""
+    """So much of reply `turn` has sounded, in seconds from its first sample."""
 
     turn: int
     seconds: float
-    certain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

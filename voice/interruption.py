@@ -7,14 +7,15 @@ final.
 | what is known                                      | so far                           | in the end             |
 |----------------------------------------------------|----------------------------------|------------------------|
 | the answer's own words: an echo                    | RESTORE                          | RESTORE                |
-| one or two of them, after a question: "large"      | WAIT                             | CUT                    |
+| one or two of them: "the"                          | WAIT                             | RESTORE                |
+| the same after a question: "large"                 | WAIT                             | CUT                    |
 | a stop word or a question word                     | CUT                              | CUT                    |
 | two words of content                               | HOLD, CUT from 0.8 s of voice    | CUT                    |
-| one word of content; "yes" after a question        | WAIT, HOLD from 0.5 s of voice   | CUT                    |
-| words that open a sentence ("I have")              | WAIT, HOLD from 0.5 s of voice   | RESTORE up to 1 s, CUT |
+| one word of content; "yes" after a question        | WAIT, HOLD from 0.42 s of voice  | CUT                    |
+| words that open a sentence ("I have")              | WAIT, HOLD from 0.42 s of voice  | RESTORE up to 1 s, CUT |
 | listeners' words ("uh-huh", "yeah", "I see")       | WAIT, HOLD if it outlasts them   | RESTORE                |
 | no words, though looked for: a cough, typing       | WAIT, HOLD 1 s after a last look | RESTORE                |
-| nothing: nobody has looked                         | WAIT, HOLD from 0.5 s of voice   | RESTORE                |
+| nothing: nobody has looked                         | WAIT, HOLD from 0.42 s of voice  | RESTORE                |
 
 A voice that ends with listeners' words, and lasted no longer than they do, is RESTOREd before they are final. Where no
 final words come, the answer is RESTOREd after 2 s of silence. After a question, words that open a sentence are content.
@@ -34,7 +35,7 @@ MANY = 2
 """Words of content that are an interruption even before they are final."""
 SETTLED = 0.8
 """Seconds of voice from which that holds; what is heard in less is often a hum misheard."""
-PATIENCE, LONGER = 0.5, 0.6
+PATIENCE, LONGER = 0.42, 0.52
 """Seconds of voice after which the answer falls silent, if nothing speaks against it; and if a first look at little
 audio found nothing."""
 LOOKED = 0.4
@@ -130,8 +131,8 @@ def _judge(said: Interjection) -> tuple[Verdict, float | None]:
     spoken = _words(said.text)
     known = _once(spoken)
     if echoes(said.text, said.sounding):
-        if said.asked and len(known) < ECHO:
-            return _until(said, None, Verdict.CUT)
+        if len(known) < ECHO:
+            return _until(said, None, Verdict.CUT if said.asked else Verdict.RESTORE)
         return Verdict.RESTORE, None
     kinds, content = min(_parsed(spoken, said), _parsed(known, said), key=lambda parsed: parsed[1])
     if "stop" in kinds or (content >= MANY and said.voiced >= SETTLED):

@@ -24,6 +24,9 @@ RATE = 16_000
 WAITING_FINALS = 4
 """Finished stretches of speech that may wait for their decode; past it the caller's audio is not read."""
 
+ALERT = 0.064
+"""Seconds of voice that are noticed at once while an answer sounds: it is made softer, which costs little."""
+
 FIRST_WORDS = (0.2, 0.12)
 """Seconds of speech before the first partial, and between partials until there are words to show."""
 
@@ -73,6 +76,10 @@ class Listening:
     Args:
         limit: seconds after which an utterance is ended in the caller's stead.
         ahead: seconds that may be received ahead of decoding before `room` makes the sender wait.
+
+    Attributes:
+        language, translate: as the recogniser is told.
+        alert: an answer sounds, and a voice is to be noticed at once.
     """
 
     def __init__(
@@ -90,6 +97,7 @@ class Listening:
     ) -> None:
         self.language = config.language
         self.translate = False
+        self.alert = False
         self._likely = ""
         self._vad = vad
         self._asr = asr
@@ -166,7 +174,7 @@ class Listening:
         for probability in self._detector.push(audio):
             self._frame_end += FRAME
             self._voiced = probability >= self._config.release
-            if event := self._segmenter.push(probability, self._frame_end):
+            if event := self._segmenter.push(probability, self._frame_end, ALERT if self.alert else None):
                 self._heard(event, self._config)
         if self._open and self.position - self._start > self._limit:
             self._emit(Commit(self.position / RATE))
@@ -281,7 +289,7 @@ class Listening:
             first = again = self._partial_samples
         needed = again if self._latest else first
         enough = self.position - (self._latest.audio.end if self._latest else self._onset) >= needed
-        if not (enough and self._voiced) and self._behind() <= self._ahead:
+        if not (enough and (self._voiced or not self._worded)) and self._behind() <= self._ahead:
             return None
         return self._decode(final=False)
 

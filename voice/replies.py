@@ -85,10 +85,8 @@ def progress(state: State, event: Spoken | Played | Moved | ReplyDone) -> Step:
     if reply is None or reply.turn != event.turn:
         return state, ()
     match event:
-        case Played(_, seconds, certain):
-            if certain or not reply.certain:
-                state = replace(state, reply=replace(reply, played=seconds, certain=certain))
-            return state, ()
+        case Played(_, seconds):
+            return replace(state, reply=replace(reply, played=seconds)), ()
         case Spoken(_, text, words):
             words = (*reply.words, *words)
             items = history.say(state.items, reply.item_id, text, words)

@@ -190,7 +190,8 @@ class Session:
             case client.Playback():
                 reply = self._state.reply
                 if reply and reply.item_id == event.item_id:
-                    self._happened(Played(reply.turn, event.audio_ms / 1000, certain=True))
+                    self._answers.reported(reply.turn, event.audio_ms / 1000)
+                    self._note_played()
             case client.SessionUpdate():
                 self._outbox.tell(self._protocol.update(event))
                 self._configure()
@@ -200,6 +201,7 @@ class Session:
         for piece in Audio(sound.decode(data), sound.rate).frames(sound.rate):
             audio = self._resampler.push(piece.samples)
             self._clock.arrived(len(audio.samples), anyio.current_time())
+            self._listening.alert = self._state.reply is not None and not self._state.reply.gated
             self._listening.push(audio)
             if not self._listening.rising:
                 self._time_passed()

@@ -106,7 +106,6 @@ class Reply:
     gated: bool
     words: tuple[Word, ...] = ()
     played: float = 0.0
-    certain: bool = False
 
 
 @dataclass(frozen=True, slots=True)

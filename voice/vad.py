@@ -34,15 +34,16 @@ class Segmenter:
         """Whether the newest frames may turn out to be the onset of speech."""
         return self._onset is not None
 
-    def push(self, probability: float, end: float) -> SpeechStarted | SpeechStopped | None:
+    def push(self, probability: float, end: float, onset: float | None = None) -> SpeechStarted | SpeechStopped | None:
         """Take the next frame.
 
         Args:
             probability: of speech in the frame.
             end: of the frame, in seconds on the caller's stream.
+            onset: seconds of voice that count as speech now; None: `onset_seconds`.
         """
         if not self._started:
-            return self._wait(probability, end)
+            return self._wait(probability, end, self._config.onset_seconds if onset is None else onset)
         if probability >= self._config.release:
             self._voiced = end
             return None
@@ -55,13 +56,13 @@ class Segmenter:
         self._onset = None
         return self._stop(now) if self._started else None
 
-    def _wait(self, probability: float, end: float) -> SpeechStarted | None:
+    def _wait(self, probability: float, end: float, onset: float) -> SpeechStarted | None:
         if probability < self._config.threshold:
             self._onset = None
             return None
         if self._onset is None:
             self._onset = end - FRAME
-        if end - self._onset < self._config.onset_seconds - FRAME / 2:
+        if end - self._onset < onset - FRAME / 2:
             return None
         began, self._onset = self._onset, None
         self._started, self._voiced = True, end

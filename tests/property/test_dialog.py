@@ -151,7 +151,7 @@ class World:
             case "say" if state.reply and state.reply.turn in self.running:
                 self.say(state.reply.turn)
             case "play" if state.reply and state.reply.turn in self.running:
-                self.feed(Played(state.reply.turn, number / 5, certain=number % 3 == 0))
+                self.feed(Played(state.reply.turn, number / 5))
             case "move" if state.reply and state.reply.turn in self.running:
                 self.feed(Moved(state.reply.turn, number / 5, 0.3))
             case "reply_done" | "reply_fault" if state.reply and state.reply.turn in self.running:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from voice.interruption import LATE, Interjection, Verdict, due, echoes, verdict
+from voice.interruption import LATE, LONGER, PATIENCE, Interjection, Verdict, due, echoes, verdict
 
 WAIT, HOLD, CUT, RESTORE = Verdict.WAIT, Verdict.HOLD, Verdict.CUT, Verdict.RESTORE
 ONSET = Interjection(
@@ -90,8 +90,8 @@ def test_content_ends_the_answer(said: str, final: Verdict) -> None:
 
 
 def test_one_word_falls_silent_and_cuts_when_it_is_final() -> None:
-    assert verdict(spoken("Tuesday", 0.4)) is WAIT
-    assert due(spoken("Tuesday", 0.4)) == 0.5
+    assert verdict(spoken("Tuesday", 0.3)) is WAIT
+    assert due(spoken("Tuesday", 0.3)) == PATIENCE
     assert verdict(spoken("Tuesday", 0.5)) is HOLD
     assert verdict(ended("Tuesday", silent=0.1, final=False)) is HOLD
     assert verdict(ended("Tuesday.")) is CUT
@@ -115,9 +115,9 @@ def test_words_that_open_a_sentence_are_waited_for() -> None:
 
 def test_silence_is_due_while_nobody_has_looked() -> None:
     assert verdict(ONSET) is WAIT
-    assert due(ONSET) == 0.5
+    assert due(ONSET) == PATIENCE
     assert verdict(spoken("", 0.5, looked=0.0)) is HOLD
-    assert due(spoken("", 0.3, looked=0.2)) == 0.6
+    assert due(spoken("", 0.3, looked=0.2)) == LONGER
 
 
 def test_a_cough_leaves_the_answer_running() -> None:
@@ -153,8 +153,11 @@ OURS = "The weather in London is cloudy today, no rain before noon."
 
 
 def test_an_echo_is_restored_at_once() -> None:
-    for text in ["in London is", "Whether in London is cloud", "London", "no rain", "before noon", "cloudy tod"]:
+    for text in ["in London is", "Whether in London is cloud", "no rain before noon"]:
         assert verdict(spoken(text, 0.7, sounding=OURS)) is RESTORE, text
+    for text in ["London", "no rain", "before noon", "cloudy tod"]:
+        assert verdict(spoken(text, 0.7, sounding=OURS)) is WAIT, "a word or two may be anybody's"
+        assert verdict(ended(text, sounding=OURS)) is RESTORE, text
     assert verdict(spoken("what is the rain", 0.9, sounding=OURS)) is CUT
     assert verdict(spoken("rain or sun", 0.9, sounding=OURS)) is CUT
 
