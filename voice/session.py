@@ -310,13 +310,18 @@ class Session:
             case SpeechStopped(at) if self._timeline:
                 self._timeline.paused(self._clock.when(at), now)
                 self._policy = replace(self._policy, lead=self._answers.ledger.lead(self._engines.load()))
-            case Recognised(utterance, transcript) if self._timeline and utterance == self._state.utterances:
+            case Recognised(utterance, transcript) if self._timeline and utterance == self._newest:
                 if transcript.final:
                     self._timeline.mark("asr_final", now)
                 elif (transcript.stable or transcript.tentative) and self._worded != utterance:
                     self._worded = utterance
                     self._tap.observe("turn_seconds", now - self._timeline.onset, mark="first_partial")
         self._happened(event)
+
+    @property
+    def _newest(self) -> int:
+        """Number of the utterance that the caller began last."""
+        return self._state.utterances - (self._state.utterance is None)
 
     def _note_played(self) -> None:
         reply = self._state.reply

@@ -21,7 +21,7 @@ from streams.websocket import WebSocketLink
 from tests.live import PATIENCE, Live, Place, clip
 from voice.answering import Engines
 from voice.engines import Asr, Llm, Newest, Tts
-from voice.events import Hypothesis, LlmEvent, Speech
+from voice.events import Hypothesis, LlmEvent, Prompt, Speech, Usage
 from voice.listening import Listening
 from voice.realtime import server_events as ev
 from voice.realtime.client import ClientSide
@@ -55,6 +55,14 @@ class Counted:
     @property
     def voices(self) -> tuple[str, ...]:
         return self.tts.voices
+
+    @property
+    def rate(self) -> int:
+        return self.tts.rate
+
+    async def prefill(self, prompt: Prompt, *, request: str) -> Usage:
+        with self._one():
+            return await self.llm.prefill(prompt, request=request)
 
     async def transcribe(self, audio: Audio | Newest, **how: Any) -> Hypothesis:
         with self._one():
