@@ -196,9 +196,8 @@ class Session:
                 self._happened(commands.Clear())
             case client.OutputClear() if not self._protocol.media:
                 self._refuse("output_audio_buffer.clear is for WebRTC; send response.cancel", "invalid_event")
-            case client.OutputClear():
-                if self._state.reply and not self._state.reply.gated:
-                    self._cancel(None)
+            case client.OutputClear() if self._state.reply and not self._state.reply.gated:
+                self._cancel(None)
             case client.AddItem():
                 if len(self._state.items) >= self._config.limits.items:
                     message = f"the conversation holds {len(self._state.items)} items; delete some first"
