@@ -28,7 +28,7 @@ from voice.evaluation.manifest import Clip
 
 LOSSES = (0.0, 0.01, 0.05)
 TOGETHER = 4
-GONE = "webrtc.lost_seconds=2"
+SETTINGS = ("webrtc.lost_seconds=2", "limits.sessions=64", "webrtc.setups=64")
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def main(
 ) -> None:
     """Measure calls over WebRTC."""
     console = Console()
-    with server(GONE, *(sets or [])) as url:
+    with server(*SETTINGS, *(sets or [])) as url:
         found = track(clips(speech, {"speech"}, most), "speaking", console=console)
         rows = [row for clip in found for row in say(url, clip)]
         if rows:
