@@ -68,7 +68,7 @@ async def act(caller: Call, action: str, number: int) -> None:
         case "break_asr":
             caller.asr.fault = "no ears"
         case "slow_asr":
-            caller.asr.seconds = number / 4
+            caller.asr.seconds = number / 8  # slower, and the link would take the server for a slow reader
         case "idle":
             detection = {"type": "server_vad", "idle_timeout_ms": 1000 * number}
             await caller.send(client.update(audio={"input": {"turn_detection": detection}}))
