@@ -36,10 +36,15 @@ def _pair(values: list[float]) -> str:
     return f"{1000 * np.quantile(values, 0.5):.0f} / {1000 * np.quantile(values, 0.95):.0f}"
 
 
+def answered(rows: list[Row]) -> list[Row]:
+    """Turns whose answer began after the caller had finished."""
+    return [row for row in rows if row.waited is not None and not row.cut_off]
+
+
 def show(found: dict[str, list[Row]]) -> Table:
     """One column for each server; milliseconds after the end of speech, p50 / p95."""
     table = Table("ms after the end of speech, p50 / p95", *found, box=None, pad_edge=False)
-    heard = {name: [row for row in rows if row.waited is not None and not row.cut_off] for name, rows in found.items()}
+    heard = {name: answered(rows) for name, rows in found.items()}
     table.add_row("turns", *(str(len(rows)) for rows in heard.values()))
     for mark in MARKS:
         table.add_row(mark, *(_pair([row.marks[mark] for row in rows if mark in row.marks]) for rows in heard.values()))
@@ -92,7 +97,7 @@ def main(
     console.print(show(found))
     console.print(show_ledger(found))
     if picture:
-        draw([row.marks for row in found["as configured"] if row.marks], picture)
+        draw([row.marks for row in answered(found["as configured"]) if row.marks], picture)
     if output:
         output.write_text(json.dumps({name: [asdict(row) for row in rows] for name, rows in found.items()}, indent=1))
 

@@ -295,6 +295,8 @@ class Answers:
         """Tell that a reply is over."""
         running = self._running.pop(turn)
         writer = running.writer
+        if running.timeline and not running.replying.playout.sent:
+            self.ledger.turned()  # an answer in text has no timeline to be told in
         if running.replying.playout.sent:
             self._tap.observe("playout_gap_seconds", running.replying.playout.gaps)
         if fault:

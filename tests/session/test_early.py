@@ -244,3 +244,17 @@ async def test_a_function_call_of_a_withdrawn_reply_never_leaves() -> None:
         await caller.quiet(2.0)
         assert [asked(prompt) for prompt in caller.llm.prompts] == ["book it", "book it not now"]
         assert not any("function_call" in name for name in caller.types())
+
+
+async def test_a_timeline_tells_of_its_own_turns_drafts_alone() -> None:
+    async with call(extensions=True) as caller:
+        await caller.send(caller.client.update(output_modalities=["text"]))
+        for n in range(3):
+            await caller.say("what time is it")
+            await answered(caller, n + 1)
+        await caller.send(caller.client.update(output_modalities=["audio"]))
+        await caller.say("what time is it")
+        await answered(caller, 4)
+        [timeline] = [event.timeline for _, event in caller.events if isinstance(event, ev.Timeline)]
+        assert len(timeline["drafts"]) == 1
+        assert ledger(caller) == {"hit": 4}
