@@ -122,6 +122,7 @@ class Session:
             if ended.subgroup(SlowReader):
                 raise SlowReader(self._config.limits.stalled_reader_seconds) from None
         finally:
+            self._tasks = None
             self._listening.hang_up()
             self._outbox.clear()
             self._answers.hang_up()
