@@ -11,7 +11,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace
 
-from voice.engines import EngineError
+from voice.engines import Unfit
 from voice.engines.chat_wire import nested
 from voice.events import LlmEvent, Message, Prompt, TextDelta, ToolCall, Usage
 
@@ -28,7 +28,7 @@ def forced(prompt: Prompt) -> tuple[Prompt, dict[str, object]] | None:
     elif prompt.tool_choice != "required":
         return None
     if not functions:
-        raise EngineError("tool_choice demands a function that is not among the tools; add it or change tool_choice")
+        raise Unfit("tool_choice demands a function that is not among the tools; add it or change tool_choice")
     ask = "Call one of these functions. Answer with its name and arguments in JSON only.\n" + json.dumps(functions)
     messages = (*prompt.messages, Message("system", ask))
     schema = {"anyOf": [_call_schema(function) for function in functions]}
@@ -41,7 +41,7 @@ async def with_written_calls(
     """The events, with an answer that is written JSON for a function of the prompt turned into tool calls.
 
     Raises:
-        EngineError: `must` is set and the answer is no complete call.
+        Unfit: `must` is set and the answer is no complete call.
     """
     names = {str(function.get("name")) for function in _functions(prompt)}
     held, holding = "", bool(names)
@@ -55,7 +55,7 @@ async def with_written_calls(
             case Usage() if holding:
                 calls = written_calls(held, names)
                 if must and not calls:
-                    raise EngineError("the function call did not fit into the tokens allowed; raise max_output_tokens")
+                    raise Unfit("the function call did not fit into the tokens allowed; raise max_output_tokens")
                 for call in calls:
                     yield call
                 if held and not calls:
