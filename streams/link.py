@@ -60,6 +60,9 @@ class Link(Protocol):
             LinkClosed: the connection is over.
         """
 
+    def flush(self) -> None:
+        """Throw away sound that was sent and has not sounded, where the link knows: only where it plays it itself."""
+
     async def close(self, code: int, reason: str) -> None:
         """End the connection, within bounded time; a connection that is over stays as it is."""
 
@@ -95,6 +98,9 @@ class MemoryLink:
             slow = SlowReader(self._stalled_seconds)
             await self.close(slow.code, slow.reason)
             raise slow from None
+
+    def flush(self) -> None:
+        return
 
     async def close(self, code: int, reason: str) -> None:
         if self._end.closed is None:

@@ -41,10 +41,12 @@ Labels = tuple[str, ...]
 
 _COUNTERS: dict[str, tuple[str, Labels]] = {
     "sessions_refused_total": ("Callers turned away.", ("reason",)),
+    "key_seconds_total": ("Seconds that a key used; it is named by the start of its sha256.", ("key", "use")),
     "llm_tokens_total": ("Tokens of the language model, as its engine counted them.", ("kind",)),
     "llm_leaked_total": ("Cancelled generations that were still running two seconds later.", ("engine",)),
     "edge_dropped_seconds_total": ("Media seconds (or items) an edge threw away.", ("edge", "reason")),
     "audio_seconds_total": ("Caller audio by what became of it: received = decoded + gated + dropped.", ("state",)),
+    "concealed_seconds_total": ("Caller audio lost on the way, by what stands in for it.", ("by",)),
     "echo_seconds_total": ("Our own voice, heard through the caller's microphone and not taken for speech.", ("by",)),
     "asr_second_looks_total": ("Texts that were doubted and heard again.", ("job",)),
     "speculation_total": ("Replies begun before the caller's turn was certainly over.", ("outcome",)),
@@ -54,6 +56,8 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
 
 _GAUGES: dict[str, tuple[str, Labels]] = {
     "sessions": ("Sessions under way.", ("transport",)),
+    "caption_readers": ("Readers of caption rooms.", ()),
+    "caption_rooms": ("Caption rooms that somebody feeds.", ()),
     "lane_busy": ("Calls running on an engine's lane.", ("lane",)),
     "edge_seconds": ("Media seconds (or items) held by the edges of all sessions.", ("edge",)),
 }

@@ -57,6 +57,9 @@ class WebSocketLink:
         except (WebSocketDisconnect, RuntimeError):  # the latter when the server closed first, after a missed ping, say
             raise LinkClosed(1006, "") from None  # what the peer said last is still to be received
 
+    def flush(self) -> None:
+        return
+
     async def close(self, code: int, reason: str) -> None:
         if self._end is not None:
             return

@@ -1,22 +1,53 @@
-"""Who may call: keys, and the origins of web pages. Pure, but for reading a request's headers."""
+"""Who may call: keys, and the origins of web pages. Pure, but for reading a request's headers and the time."""
 
 import ipaddress
 import secrets
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from voice.config import AuthConfig
+from voice.tickets import NOBODY, PREFIX, BadTicket, Tickets, name_of
 
 KEY_PROTOCOL = "openai-insecure-api-key."
 """Browsers cannot set headers on a WebSocket; the vendors' clients put the key into a subprotocol of this prefix."""
+CALLS = "/v1/realtime/calls"
+CONVERSATION = "/v1/realtime"
 
 
 class Denied(Exception):
-    """The request may not go on; `status` is the HTTP answer."""
+    """The request may not go on.
 
-    def __init__(self, status: int, message: str) -> None:
+    Attributes:
+        status: the HTTP answer.
+        reason: one word for the metrics.
+    """
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
         self.status = status
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who asks.
+
+    Attributes:
+        owner: name of the key, which tells nothing about it; that of the real one where an ephemeral key was sent.
+        session: settings that calls begin with, as `session.update` takes them.
+    """
+
+    owner: str = NOBODY
+    session: Mapping[str, Any] = field(default_factory=dict)
+
+
+def caller_of(scope: Mapping[str, Any]) -> Caller:
+    """Who asks, of a request (its ASGI scope) that was let in."""
+    caller: Caller = scope["state"]["caller"]
+    return caller
 
 
 def is_loopback(host: str) -> bool:
@@ -32,8 +63,8 @@ def keys_required(auth: AuthConfig, host: str) -> bool:
     return auth.mode == "keys" or (auth.mode == "auto" and (bool(auth.keys) or not is_loopback(host)))
 
 
-def check(auth: AuthConfig, host: str, headers: Mapping[str, str], subprotocols: Iterable[str] = ()) -> None:
-    """Let a request pass, or not.
+class Access:
+    """Lets requests pass, or not.
 
     A page of any site could call a server on its visitor's machine. So the origin of a page must be a configured one,
     or the server's own; and where no key is needed, the server must have been called by a name that no site can give
@@ -42,21 +73,69 @@ def check(auth: AuthConfig, host: str, headers: Mapping[str, str], subprotocols:
 
     Args:
         host: what the server is bound to.
-        headers: of the request, names in lower case.
-        subprotocols: that a WebSocket client offers.
+        now: unix seconds.
 
-    Raises:
-        Denied: 401 without a valid key, 403 for a page of a foreign origin or a call by a foreign name.
+    Attributes:
+        tickets: makes ephemeral keys.
     """
-    locked = keys_required(auth, host)
-    origin, called = headers.get("origin"), headers.get("host", "")
-    if not {origin, "*"} & set(auth.origins):
+
+    def __init__(self, auth: AuthConfig, host: str, now: Callable[[], float] = time.time) -> None:
+        self.tickets = Tickets(auth.keys, auth.secret, now)
+        self._auth = auth
+        self._host = host
+        self._locked = keys_required(auth, host)
+
+    def check(self, path: str, headers: Mapping[str, str], subprotocols: Iterable[str] = ()) -> Caller:
+        """Who asks for a path.
+
+        Args:
+            headers: of the request, names in lower case.
+            subprotocols: that a WebSocket client offers.
+
+        Raises:
+            Denied: 401 without a valid key, 403 for a page of a foreign origin, a call by a foreign name, or an
+                ephemeral key where a real one is needed.
+        """
+        self.check_page(headers)
+        key = _key(headers, subprotocols)
+        if _known(key, self._auth.keys):
+            return Caller(name_of(key))
+        if key.startswith(PREFIX):
+            return self._open(key, path)
+        if self._locked:
+            raise Denied(401, "key", "a valid key is required; send it as 'Authorization: Bearer KEY'")
+        return Caller()
+
+    def check_page(self, headers: Mapping[str, str]) -> None:
+        """Look at the page a request comes from alone. Raises Denied."""
+        origin, called = headers.get("origin"), headers.get("host", "")
+        if {origin, "*"} & set(self._auth.origins):
+            return
         if origin and _place(origin) != _place(f"//{called}"):
-            raise Denied(403, f"pages of {origin!r} may not connect; add the origin to auth.origins")
-        if not locked and (origin or is_loopback(host)) and not _trusted(called, host, auth.origins):
-            raise Denied(403, f"this server is not called {called!r}; add http://{called} to auth.origins if it is")
-    if locked and not _known(_key(headers, subprotocols), auth.keys):
-        raise Denied(401, "a valid key is required; send it as 'Authorization: Bearer KEY'")
+            message = f"pages of {origin[:200]!r} may not connect; add the origin to auth.origins"
+            raise Denied(403, "origin", message)
+        exposed = not self._locked and (origin or is_loopback(self._host))
+        if exposed and not _trusted(called, self._host, self._auth.origins):
+            called = called[:200]
+            message = f"this server is not called {called!r}; add http://{called} to auth.origins if it is"
+            raise Denied(403, "name", message)
+
+    def may_read(self, origin: str) -> bool:
+        """Whether scripts of a page of another site may see the answers."""
+        return bool({origin, "*"} & set(self._auth.origins))
+
+    def _open(self, key: str, path: str) -> Caller:
+        try:
+            owner, session = self.tickets.open(key)
+        except BadTicket as bad:
+            raise Denied(401, "ticket", str(bad)) from bad
+        if self._locked and owner == NOBODY:
+            raise Denied(401, "ticket", "the ephemeral key was made without a key, and one is required now")
+        if path not in (CONVERSATION, CALLS) and not path.startswith(f"{CALLS}/"):
+            raise Denied(
+                403, "scope", f"an ephemeral key opens {CONVERSATION} and {CALLS} alone; {path[:100]} does not"
+            )
+        return Caller(owner, session)
 
 
 def _place(url: str) -> tuple[str, str] | None:
@@ -94,4 +173,4 @@ def _key(headers: Mapping[str, str], subprotocols: Iterable[str]) -> str:
 def _known(key: str, keys: Iterable[str]) -> bool:
     """Whether the key is one of those; takes as long for a nearly right one as for a wrong one."""
     matches = [secrets.compare_digest(key.encode(), known.encode()) for known in keys]
-    return any(matches)
+    return any(matches) and key != ""

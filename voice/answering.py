@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 
 import anyio
 from anyio.abc import TaskGroup
@@ -32,6 +33,9 @@ _log = logging.getLogger(__name__)
 OUTBOX = 256
 """Frames that may wait for the link; a client that reads so slowly is let go."""
 
+TRACK_AHEAD = 0.1
+"""Seconds ahead of real time where we play it ourselves: enough for a busy loop, and soon silent when it must be."""
+
 UNREAD = 25
 """Frames that may wait before a reply waits for the client: a second of sound."""
 
@@ -60,11 +64,17 @@ class Out:
 
 
 class Outbox:
-    """Frames on their way to the client, in order."""
+    """Frames on their way to the client, in order.
 
-    def __init__(self, patience: float, tap: Tap) -> None:
+    Args:
+        patience: seconds a client may take nothing.
+        flush: throws away sound that the link has taken and not sent.
+    """
+
+    def __init__(self, patience: float, tap: Tap, flush: Callable[[], None] = lambda: None) -> None:
         self._channel: Channel[Out] = Channel("session_link", OUTBOX, Overflow.WAIT, tap=tap)
         self._patience = patience
+        self._flush = flush
         self._taken = anyio.Event()
 
     async def down_to(self, frames: int) -> None:
@@ -90,8 +100,9 @@ class Outbox:
             await self._channel.send(Out(frame, turn))
 
     def take_back(self, turn: int) -> None:
-        """Throw away what is queued with that turn."""
+        """Throw away what is queued with that turn, and what the link has not sent of it."""
         self._channel.clear(lambda out: out.turn == turn)
+        self._flush()
         self._moved()
 
     async def receive(self) -> str | bytes:
@@ -215,7 +226,7 @@ class Answers:
             rate=agreed.rate,
             voice=self._protocol.defaults.voices[agreed.voice],
             speed=agreed.speed * config.tts.speed,
-            ahead=config.playout.ahead_seconds,
+            ahead=min(config.playout.ahead_seconds, TRACK_AHEAD if self._protocol.media else inf),
         )
 
     def _prompt(self, agreed: Terms, items: Items) -> Prompt:
@@ -335,7 +346,9 @@ class _Outlet:
 
     async def sound(self, audio: Audio) -> None:
         self.echo.played(audio)
-        await self.outbox.send(self.writer.audio(audio.samples), self.turn)
+        frames = self.writer.audio(audio.samples)
+        await self.outbox.send(frames[:-1])
+        await self.outbox.send(frames[-1:], self.turn)
 
     async def write(self, text: str) -> None:
         self.happened(Spoken(self.turn, text))

@@ -9,30 +9,40 @@ import anyio
 import uvicorn
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import JSONResponse, Response
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 import voice
 from streams.admission import Admission, Refused
-from streams.link import LinkClosed
+from streams.link import Link, LinkClosed
 from streams.metrics import Prometheus, watch_loop
 from streams.tap import Tap
 from streams.websocket import WebSocketLink, WebSocketProtocol, bound_sending
-from voice.access import Denied, check, keys_required
+from voice import pages
+from voice.access import Access, caller_of, keys_required
 from voice.answering import Engines
+from voice.calls import Calls
+from voice.captions import NoRoom, Publisher, Rooms
 from voice.config import Config, ServerConfig
+from voice.guard import Guard
+from voice.hosting import host
 from voice.logs import set_up
 from voice.models import REGISTRY, Store, needed
+from voice.quota import Quota
+from voice.realtime.opening import opening
+from voice.realtime.refused import Refused as Unfit
 from voice.realtime.server import ServerSide
 from voice.realtime.settings import SessionDefaults
 from voice.rest import REQUESTS, failure, router
+from voice.rest import calls as offers
+from voice.rest import captions as reading
+from voice.rest import secrets as keys
 from voice.service import open_engines
 from voice.session import Session
 
 BINARY_PROTOCOL = "rejoinder.v1"
 REALTIME_PROTOCOL = "realtime"
 """What the vendors' browser clients offer beside their key."""
+PROTOCOLS = (BINARY_PROTOCOL, REALTIME_PROTOCOL)
 
 _log = logging.getLogger(__name__)
 
@@ -47,6 +57,10 @@ class Gateway:
         self.admission = Admission(config.limits.sessions, tap)
         self.files = Admission(REQUESTS, tap)
         self.sessions: set[Session] = set()
+        self.access = Access(config.auth, config.server.host)
+        self.quota = Quota(config.limits, tap)
+        self.rooms = Rooms(config.captions, tap)
+        self.calls = Calls(self)
 
     def model_names(self) -> tuple[str, ...]:
         """All names a client may call this server's model by."""
@@ -78,6 +92,20 @@ class Gateway:
             silence_duration_ms=round(config.endpoint.silence_seconds * 1000),
         )
 
+    async def host(self, session: Session, link: Link, owner: str, transport: str) -> None:
+        """Run a session in a place of its own, for as long as its key may talk.
+
+        Raises:
+            Refused: there is no place, or the key has used what it may.
+            LinkClosed: the client does not take what it is sent.
+        """
+        with self.admission.admit(transport), self.quota.admit(owner) as meter:
+            self.sessions.add(session)
+            try:
+                await host(session, link, meter, self.config.limits.drain_seconds)
+            finally:
+                self.sessions.discard(session)
+
     async def drain(self) -> None:
         """Let nobody in any more, let running answers end, and say goodbye."""
         self.admission.drain()
@@ -85,36 +113,18 @@ class Gateway:
         for session in list(self.sessions):
             session.leave(1012, "the server restarts; connect again")
         await self.admission.emptied(self.config.limits.drain_seconds)
-
-
-class Guard:
-    """Middleware: nobody without a right gets past it, but for the health checks."""
-
-    OPEN = ("/healthz", "/readyz")
-
-    def __init__(self, app: ASGIApp, config: Config) -> None:
-        self._app = app
-        self._config = config
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI 3."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] in self.OPEN:
-            return await self._app(scope, receive, send)
-        try:
-            check(self._config.auth, self._config.server.host, Headers(scope=scope), scope.get("subprotocols", ()))
-        except Denied as denied:
-            refusal = failure(str(denied), denied.status, "access_denied")
-            if scope["type"] == "websocket":
-                return await WebSocket(scope, receive, send).send_denial_response(refusal)
-            return await refusal(scope, receive, send)
-        return await self._app(scope, receive, send)
+        self.rooms.close()
 
 
 def create_app(gateway: Gateway, metrics: Prometheus) -> FastAPI:
     """The HTTP and WebSocket routes."""
-    app = FastAPI(title="Rejoinder", version=voice.__version__, redoc_url=None)
-    app.add_middleware(Guard, config=gateway.config)
+    app = FastAPI(title="Rejoinder", version=voice.__version__, docs_url=None, redoc_url=None)
+    app.add_middleware(Guard, access=gateway.access, tap=metrics, publishers=reading.publishers(gateway.config))
     app.include_router(router(gateway))
+    app.include_router(keys.router(gateway))
+    app.include_router(offers.router(gateway))
+    app.include_router(pages.router(app, gateway.config.captions.frame_ancestors))
+    app.include_router(reading.router(gateway))
 
     @app.get("/healthz")
     async def healthz() -> dict[str, str]:
@@ -141,7 +151,8 @@ def create_app(gateway: Gateway, metrics: Prometheus) -> FastAPI:
 
     @app.websocket("/v1/realtime")
     async def realtime(websocket: WebSocket) -> None:
-        await _converse(gateway, websocket)
+        """A conversation, or (`intent=transcription`) captions, as OpenAI's Realtime API has them."""
+        await (_publish if "room" in websocket.query_params else _converse)(gateway, websocket)
 
     @app.websocket("/{path:path}")
     async def nowhere(websocket: WebSocket, path: str) -> None:
@@ -157,7 +168,21 @@ def create_app(gateway: Gateway, metrics: Prometheus) -> FastAPI:
     return app
 
 
-async def _converse(gateway: Gateway, websocket: WebSocket) -> None:
+async def _publish(gateway: Gateway, websocket: WebSocket) -> None:
+    """Captions of what is said, put into a room for many to read."""
+    query = websocket.query_params
+    if query.get("intent") != "transcription":
+        refusal = failure("room: captions come of transcriptions; add intent=transcription", 400, "invalid_value")
+        return await websocket.send_denial_response(refusal)
+    try:
+        with gateway.rooms.publish(query["room"]) as publisher:
+            await _converse(gateway, websocket, publisher)
+    except NoRoom as none:  # a page cannot read why it was not let in, but why it was sent away
+        await websocket.accept(next((name for name in PROTOCOLS if name in websocket.scope["subprotocols"]), None))
+        await WebSocketLink(websocket).close(1008 if none.status == 400 else 1013, str(none))
+
+
+async def _converse(gateway: Gateway, websocket: WebSocket, captions: Publisher | None = None) -> None:
     """A conversation, or (`intent=transcription`) captions, until either side leaves."""
     offered, query = websocket.scope["subprotocols"], websocket.query_params
     model, binary = query.get("model", ""), BINARY_PROTOCOL in offered
@@ -165,19 +190,22 @@ async def _converse(gateway: Gateway, websocket: WebSocket) -> None:
         known = ", ".join(gateway.model_names())
         refusal = failure(f"model {model!r} is not known here; choose one of {known}", 400, "model_not_found")
         return await websocket.send_denial_response(refusal)
-    await websocket.accept(BINARY_PROTOCOL if binary else REALTIME_PROTOCOL if REALTIME_PROTOCOL in offered else None)
+    defaults, caller = gateway.defaults(model), caller_of(websocket.scope)
+    try:
+        settings = opening(caller.session, defaults, transcription=query.get("intent") == "transcription")
+    except Unfit as unfit:
+        return await websocket.send_denial_response(failure(str(unfit), 400, unfit.code, param=unfit.param))
+    await websocket.accept(next((name for name in PROTOCOLS if name in offered), None))
     link = WebSocketLink(websocket, gateway.config.limits.stalled_reader_seconds)
     protocol = ServerSide(
-        gateway.defaults(model),
-        transcription=query.get("intent") == "transcription",
+        defaults,
         extensions=binary or query.get("extensions") == "1",
         binary=binary,
     )
-    session = Session(link, protocol, gateway.engines, gateway.config, gateway.tap)
+    protocol.begin(settings)
+    session = Session(link, protocol, gateway.engines, gateway.config, gateway.tap, captions)
     try:
-        with gateway.admission.admit("websocket"):
-            gateway.sessions.add(session)
-            await session.run()
+        await gateway.host(session, link, caller.owner, "websocket")
     except Refused as refused:
         await link.close(1013, str(refused))
     except LinkClosed as closed:
@@ -185,8 +213,6 @@ async def _converse(gateway: Gateway, websocket: WebSocket) -> None:
     except Exception:
         await link.close(1011, "the session failed; this is our mistake, and it is in the server's log")
         raise
-    finally:
-        gateway.sessions.discard(session)
 
 
 class Server(uvicorn.Server):
@@ -209,6 +235,10 @@ class Server(uvicorn.Server):
             timeout_graceful_shutdown=round(config.limits.drain_seconds),
         )
         super().__init__(settings)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        async with self.gateway.calls.open():
+            await super().serve(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self.gateway.drain()

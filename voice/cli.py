@@ -194,6 +194,65 @@ async def _transcribe_all(files: list[Path], kind: Format, output: Path | None, 
 
 
 @app.command()
+def caption(
+    source: Annotated[str, typer.Argument(metavar="FILE|-", help='A sound file; "-": standard input, WAV or PCM16.')],
+    room: Annotated[str, typer.Option(help="Feed this room of a server, instead of writing WebVTT.")] = "",
+    url: Annotated[str, typer.Option(help="The server, with --room.")] = "http://127.0.0.1:8800",
+    key: Annotated[str, typer.Option(envvar="REJOINDER_KEY", show_default=False, help="Its key.")] = "",
+    rate: Annotated[int, typer.Option(help="Of standard input without a WAV header.", min=4000, max=384000)] = 16_000,
+    file: ConfigOption = None,
+    sets: SetOption = None,
+) -> None:
+    """Caption speech while it comes: WebVTT on standard output, or a room that many read."""
+    if source != "-" and not Path(source).is_file():
+        raise Mistake(f"{source}: no such file; give a sound file, or - for standard input")
+    config, _ = load_config(file, sets)
+    store = Store(config.models)
+    if not room:
+        fetch(store, [name for name in needed(config) if name == config.asr.model])
+    from voice.captioning import BadSound, NotFed
+
+    wrong: list[BaseException] = []
+    try:
+        _run(lambda: _feed(source, room, url, key, rate) if room else _caption(source, rate, config, store))
+    except* (NotFed, BadSound, BrokenPipeError) as errors:
+        wrong += _leaves(errors)
+    if wrong:
+        raise wrong[0] if isinstance(wrong[0], BrokenPipeError) else Mistake(str(wrong[0]))
+
+
+async def _feed(source: str, room: str, url: str, key: str, rate: int) -> None:
+    from voice.captioning import SERVER_RATE, feed, sound
+
+    await feed(sound(source, SERVER_RATE, rate, paced=True), url, room, key)
+
+
+async def _caption(source: str, rate: int, config: Config, store: Store) -> None:
+    from math import inf
+
+    from streams.lane import Lane
+    from voice.captioning import Captioning, sound
+    from voice.captions import Room, write_vtt
+    from voice.listening import RATE
+    from voice.service import open_engine
+
+    async def show(data: bytes) -> None:
+        print(data.decode(), end="", flush=True)
+
+    room = Room("captions", config.captions, anyio.current_time())
+    room.begin()
+    async with (
+        Lane("asr", config.asr.lanes, waiting=8) as lane,
+        open_engine("vad", config, store, lane) as vad,
+        open_engine("asr", config, store, lane) as asr,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(write_vtt, room, "", show, inf)
+        await Captioning(room, vad, asr, config).run(sound(source, RATE, rate, paced=False))
+        room.close(anyio.current_time())
+
+
+@app.command()
 def say(
     text: Annotated[str, typer.Argument(help='What to speak; "-" reads it from standard input.')],
     output: Annotated[Path, typer.Option("-o", "--output", help="File to write: .wav, .flac or .ogg.")],
@@ -223,6 +282,12 @@ async def _say(text: str, output: Path, rate: int | None, config: Config, store:
             audio = await say(text, tts, config, advance=partial(bars.advance, task))
     sound = resample(audio, rate or audio.rate)
     written(output, lambda place: write(place, sound, SOUND_FILES[output.suffix.lower()]))
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The errors in a group of groups."""
+    nested = [_leaves(each) if isinstance(each, BaseExceptionGroup) else [each] for each in group.exceptions]
+    return [error for errors in nested for error in errors]
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, None]]) -> None:

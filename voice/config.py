@@ -24,9 +24,11 @@ class AuthConfig(Part, frozen=True):
     """Who may call. "auto": no key needed on loopback, keys required on any other address."""
 
     mode: Literal["auto", "keys", "none"] = "auto"
-    keys: tuple[str, ...] = ()
+    keys: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
     origins: tuple[str, ...] = ()
     """Origins of web pages that may connect, besides the server's own; "*" allows all."""
+    secret: Annotated[str, Meta(pattern=r"^(.{32,})?$")] = ""
+    """Signs ephemeral keys; empty: each process makes its own."""
 
 
 class LimitsConfig(Part, frozen=True):
@@ -44,6 +46,12 @@ class LimitsConfig(Part, frozen=True):
     stalled_reader_seconds: Positive = 2.0
     drain_seconds: Positive = 10.0
     items: Count = 1000
+    file_seconds: Positive = 1500.0
+    """Longest recording."""
+    key_sessions: Annotated[int, Meta(ge=0)] = 0
+    key_minutes: Annotated[float, Meta(ge=0)] = 0.0
+    key_file_minutes: Annotated[float, Meta(ge=0)] = 0.0
+    """What each key may use; 0 sets no limit."""
 
 
 class ModelsConfig(Part, frozen=True):
@@ -160,6 +168,44 @@ class PlayoutConfig(Part, frozen=True):
     """What comes back of an answer through the caller's microphone is not taken for the caller."""
 
 
+class WebRtcConfig(Part, frozen=True):
+    """Calls from browsers. Media travels over UDP, on ports that the system chooses."""
+
+    stun: Annotated[str, Meta(pattern=r"^(stun:[^\s?]+)?$")] = ""
+    """Tells the server its public address; empty: callers reach the addresses it has."""
+    turn: Annotated[str, Meta(pattern=r"^(turns?:\S+)?$")] = ""
+    """Relays media where nothing else gets through."""
+    turn_user: str = ""
+    turn_password: str = ""
+    setups: Count = 8
+    """Calls that are being set up at the same time."""
+    setup_seconds: Positive = 10.0
+    """From the answer to an open data channel."""
+    lost_seconds: Positive = 10.0
+    """A caller of whom nothing at all comes for so long is gone."""
+
+
+class CaptionsConfig(Part, frozen=True):
+    """Captions that many read."""
+
+    publish_keys: tuple[str, ...] = ()
+    """Who may feed a room; none: whoever may call."""
+    read_keys: tuple[str, ...] = ()
+    """Who may read; none: whoever knows a room's name."""
+    origins: tuple[str, ...] = ()
+    """Origins of web pages that may embed captions, besides the server's own; "*" allows all."""
+    frame_ancestors: tuple[Annotated[str, Meta(pattern=r"^[^\s;,]+$")], ...] = ("'self'",)
+    """Pages that may show the captions page in a frame: sources of the Content-Security-Policy."""
+    rooms: Count = 16
+    readers: Count = 1000
+    linger_seconds: Positive = 60.0
+    """A room outlives its publisher by so much."""
+    kept_cues: Count = 5000
+    backlog_cues: Count = 100
+    backlog_seconds: Positive = 300.0
+    ticket_seconds: Positive = 600.0
+
+
 class LoggingConfig(Part, frozen=True):
     """What is written down."""
 
@@ -170,7 +216,8 @@ class LoggingConfig(Part, frozen=True):
 
 
 VENDORS_MODELS = (
-    "rejoinder gpt-realtime gpt-realtime-mini gpt-4o-realtime-preview gpt-4o-mini-realtime-preview "
+    "rejoinder gpt-realtime gpt-realtime-1.5 gpt-realtime-2 gpt-realtime-2.1 gpt-realtime-2.1-mini gpt-realtime-mini "
+    "gpt-4o-realtime-preview gpt-4o-mini-realtime-preview "
     "gpt-realtime-whisper gpt-4o-transcribe gpt-4o-mini-transcribe whisper-1 tts-1 tts-1-hd gpt-4o-mini-tts"
 )
 VENDORS_VOICES = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse"
@@ -196,6 +243,8 @@ class Config(Part, frozen=True):
     tts: TtsConfig = TtsConfig()
     phrases: PhrasesConfig = PhrasesConfig()
     playout: PlayoutConfig = PlayoutConfig()
+    webrtc: WebRtcConfig = WebRtcConfig()
+    captions: CaptionsConfig = CaptionsConfig()
     logging: LoggingConfig = LoggingConfig()
     aliases: dict[str, str] = field(default_factory=lambda: _ours(VENDORS_MODELS))
     """Names that vendors' clients send for models; an empty value means the one configured here."""

@@ -164,6 +164,7 @@ class Transcript:
         upto: end of the audio this is about, stream seconds.
         language: ISO 639-1 code.
         no_speech: the recogniser's probability that nobody spoke.
+        words: those of `stable`, then those of `tentative`, with times in stream seconds.
     """
 
     stable: str
@@ -172,6 +173,7 @@ class Transcript:
     upto: float
     language: str = "en"
     no_speech: float = 0.0
+    words: tuple[Word, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def text(self) -> str:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
-from msgspec.structs import replace as changed
 
 from streams.audio import Audio, Resampler, resample
 from streams.clock import SampleClock
@@ -15,7 +14,8 @@ from streams.link import Link, LinkClosed, SlowReader
 from streams.tap import Tap
 from voice import commands, dialog, history
 from voice.answering import OUTBOX, Answers, Engines, Outbox
-from voice.config import Config, VadConfig
+from voice.captions import Publisher
+from voice.config import Config
 from voice.echo_guard import EchoGuard
 from voice.engines import EngineError
 from voice.events import Played, Priority, Recognised, SpeechStarted, SpeechStopped, Tick
@@ -25,8 +25,9 @@ from voice.realtime import client_events as client
 from voice.realtime.refused import Invalid
 from voice.realtime.server import INVALID, ServerSide
 from voice.realtime.shapes import new_id
-from voice.state import Phrases, Policy, State
+from voice.state import State
 from voice.telling import Telling
+from voice.terms import detector, policy
 from voice.timeline import Timeline
 
 SLACK = 0.1
@@ -42,9 +43,21 @@ _log = logging.getLogger(__name__)
 
 
 class Session:
-    """A conversation over one link; `run` it until the caller leaves."""
+    """A conversation over one link; `run` it until the caller leaves.
 
-    def __init__(self, link: Link, protocol: ServerSide, engines: Engines, config: Config, tap: Tap) -> None:
+    Args:
+        captions: where what the caller says is published.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        protocol: ServerSide,
+        engines: Engines,
+        config: Config,
+        tap: Tap,
+        captions: Publisher | None = None,
+    ) -> None:
         self.id = protocol.session_id
         self._link = link
         self._protocol = protocol
@@ -52,8 +65,8 @@ class Session:
         self._config = config
         self._tap = tap
         self._state = State(key=new_id("")[1:7])
-        self._outbox = Outbox(config.limits.stalled_reader_seconds, tap)
-        self._telling = Telling(protocol, self._outbox, transcripts=config.logging.transcripts)
+        self._outbox = Outbox(config.limits.stalled_reader_seconds, tap, link.flush)
+        self._telling = Telling(protocol, self._outbox, transcripts=config.logging.transcripts, captions=captions)
         self._clock = SampleClock(RATE)
         self._timeline: Timeline | None = None
         self._worded = -1  # utterance whose first words were timed last
@@ -109,13 +122,25 @@ class Session:
             if ended.subgroup(SlowReader):
                 raise SlowReader(self._config.limits.stalled_reader_seconds) from None
         finally:
+            self._tasks = None
             self._listening.hang_up()
             self._outbox.clear()
             self._answers.hang_up()
 
-    def leave(self, code: int, reason: str) -> None:
-        """End the session once the reply under way is over."""
+    @property
+    def heard_seconds(self) -> float:
+        """Seconds of the caller's audio so far."""
+        return self._clock.position
+
+    def lost(self, start: float, end: float, reason: str) -> None:
+        """Tell the client that a stretch of its sound is silence here; seconds of the sound received."""
+        self._outbox.tell(self._protocol.audio_gap(round(start * 1000), round(end * 1000), reason))
+
+    def leave(self, code: int, reason: str, *, error: str | None = None) -> None:
+        """End the session once the reply under way is over; `error` is the code of an event that says so at once."""
         self._goodbye = (code, reason)
+        if error:
+            self._outbox.tell(self._protocol.error(reason, type=INVALID, code=error))
         self._leave_if_done()
 
     def _leave_if_done(self) -> None:
@@ -125,6 +150,7 @@ class Session:
 
     async def _close_link(self, code: int, reason: str) -> None:
         """End the call once the client has been told all there is to tell."""
+        self._outbox.tell(self._protocol.farewell(reason))
         await self._outbox.down_to(0)
         await self._link.close(code, reason)
 
@@ -169,8 +195,10 @@ class Session:
                     self._happened(commands.Commit(self._clock.position))
             case client.Clear():
                 self._happened(commands.Clear())
-            case client.OutputClear():
+            case client.OutputClear() if not self._protocol.media:
                 self._refuse("output_audio_buffer.clear is for WebRTC; send response.cancel", "invalid_event")
+            case client.OutputClear() if self._state.reply and not self._state.reply.gated:
+                self._cancel(None)
             case client.AddItem():
                 if len(self._state.items) >= self._config.limits.items:
                     message = f"the conversation holds {len(self._state.items)} items; delete some first"
@@ -254,31 +282,11 @@ class Session:
         settings = self._protocol.session
         if self._resampler.source != settings.input_format.rate:
             self._resampler = Resampler(settings.input_format.rate, RATE)
-        detection, transcription = settings.turn_detection, settings.transcription
+        transcription = settings.transcription
         self._listening.language = (transcription and transcription.language) or self._config.asr.language
         self._listening.translate = transcription is not None and transcription.translate
-        vad: VadConfig | None = None
-        idle = self._config.endpoint.idle_seconds
-        if detection:
-            idle = idle if detection.idle_timeout_ms is None else detection.idle_timeout_ms / 1000
-            silence = detection.silence_duration_ms / 1000
-            vad = changed(
-                self._config.vad,
-                threshold=detection.threshold,
-                release=min(self._config.vad.release, detection.threshold),
-                pause_seconds=min(self._config.vad.pause_seconds, max(silence, 0.032)),
-                preroll_seconds=max(detection.prefix_padding_ms / 1000, 0.032),
-            )
-        self._listening.configure(vad)
-        self._policy = Policy(
-            detect=detection is not None,
-            answer=settings.kind == "realtime" and detection is not None and detection.create_response,
-            interrupt=detection is not None and detection.interrupt_response,
-            eagerness=detection.eagerness if detection and detection.type == "semantic_vad" else None,
-            silence_seconds=detection.silence_duration_ms / 1000 if detection else 0.0,
-            idle_seconds=idle,
-            phrases=Phrases(self._config.phrases.repair, self._config.phrases.idle),
-        )
+        self._listening.configure(detector(settings, self._config))
+        self._policy = policy(settings, self._config)
 
     # What happens -----------------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from voice.config import Config
 PREFIX = "REJOINDER__"
 FILE_VARIABLE = "REJOINDER_CONFIG"
 FILE_HERE = "rejoinder.toml"
-SECRETS = ("auth.keys", "llm.key")
+SECRETS = ("auth.keys", "auth.secret", "captions.publish_keys", "captions.read_keys", "llm.key", "webrtc.turn_password")
 
 Key = tuple[str, ...]
 

@@ -12,9 +12,13 @@ Format = Literal["txt", "json", "srt", "vtt"]
 
 LONGEST = 84
 """Characters of a cue: two lines of 42, the usual limit for subtitles."""
+LONG = 50
+"""Characters from which on a comma ends a cue."""
 CUE_SECONDS = 7.0
 GAP_SECONDS = 1.0
 """A silence of this length ends a cue."""
+SENTENCE_ENDS = (".", "?", "!", "。", "？", "！", "؟", "।", "۔")
+CLAUSE_ENDS = (",", ";", ":", "،", "、", "，")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +34,37 @@ def cues(words: "Iterable[Word]") -> list[Cue]:
     """Group words into subtitles: a sentence each, cut where it is too long, too slow or interrupted."""
     groups: list[list[Word]] = []
     for word in words:
-        if groups and _fits(groups[-1], word):
+        if groups and fits(groups[-1], word):
             groups[-1].append(word)
         else:
             groups.append([word])
-    return [Cue(group[0].start, group[-1].end, " ".join(word.text for word in group)) for group in groups]
+    return [cue(group) for group in groups]
 
 
-def _fits(group: "Sequence[Word]", word: "Word") -> bool:
+def cue(group: "Sequence[Word]") -> Cue:
+    """One or more words as a subtitle."""
+    return Cue(group[0].start, group[-1].end, " ".join(word.text for word in group))
+
+
+def complete(group: "Sequence[Word]") -> bool:
+    """Whether a subtitle ends with these words: the sentence does, or, once it is long, a part of it."""
+    last = group[-1].text
+    return last.endswith(SENTENCE_ENDS) or (last.endswith(CLAUSE_ENDS) and _length(group) >= LONG)
+
+
+def fits(group: "Sequence[Word]", word: "Word") -> bool:
+    """Whether a word still belongs to the subtitle of those before it."""
     return (
-        not group[-1].text.endswith((".", "?", "!"))
-        and sum(len(each.text) + 1 for each in group) + len(word.text) <= LONGEST
+        not complete(group)
+        and _length(group) + 1 + len(word.text) <= LONGEST
         and word.end - group[0].start <= CUE_SECONDS
         and word.start - group[-1].end < GAP_SECONDS
     )
+
+
+def _length(group: "Sequence[Word]") -> int:
+    """Characters of a subtitle."""
+    return sum(len(word.text) + 1 for word in group) - 1
 
 
 def render(words: "Sequence[Word]", kind: Format, *, language: str, seconds: float) -> str:
@@ -57,13 +78,21 @@ def render(words: "Sequence[Word]", kind: Format, *, language: str, seconds: flo
         return " ".join(word.text for word in words) + "\n"
     if kind == "json":
         return json.dumps(_verbose(words, language, seconds), ensure_ascii=False) + "\n"
-    mark = "," if kind == "srt" else "."
-    blocks = [
-        f"{_clock(cue.start, mark)} --> {_clock(cue.end, mark)}\n{_safe(cue.text, kind)}\n" for cue in cues(words)
-    ]
+    return written(cues(words), kind)
+
+
+def written(shown: "Sequence[Cue]", kind: Literal["srt", "vtt"]) -> str:
+    """Subtitles as a file's text, with a line break at its end."""
+    blocks = [block(cue, kind) for cue in shown]
     if kind == "srt":
-        return "\n".join(f"{number}\n{block}" for number, block in enumerate(blocks, 1))
+        return "\n".join(f"{number}\n{text}" for number, text in enumerate(blocks, 1))
     return "\n".join(["WEBVTT\n", *blocks])
+
+
+def block(cue: Cue, kind: Literal["srt", "vtt"]) -> str:
+    """One subtitle as it stands in a file."""
+    mark = "," if kind == "srt" else "."
+    return f"{_clock(cue.start, mark)} --> {_clock(cue.end, mark)}\n{_safe(cue.text, kind)}\n"
 
 
 def _verbose(words: "Sequence[Word]", language: str, seconds: float) -> dict[str, object]:

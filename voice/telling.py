@@ -5,6 +5,7 @@ import logging
 from voice import commands
 from voice.agreement import delta
 from voice.answering import Outbox
+from voice.captions import Publisher
 from voice.realtime.server import ServerSide
 
 _log = logging.getLogger(__name__)
@@ -27,9 +28,13 @@ class Telling:
 
     Args:
         transcripts: write what is said into the log.
+        captions: what is said is published there.
     """
 
-    def __init__(self, protocol: ServerSide, outbox: Outbox, *, transcripts: bool) -> None:
+    def __init__(
+        self, protocol: ServerSide, outbox: Outbox, *, transcripts: bool, captions: Publisher | None = None
+    ) -> None:
+        self._captions = captions
         self._protocol = protocol
         self._outbox = outbox
         self._transcripts = transcripts
@@ -39,6 +44,8 @@ class Telling:
     def tell(self, command: Told, held: float = 0.0) -> None:
         """Tell what a command of the dialog says; `held` is the seconds of audio of an utterance that is closed."""
         protocol = self._protocol
+        if self._captions:
+            self._captions.tell(command)
         match command:
             case commands.Opened(item_id, at):
                 frames = protocol.speech_started(item_id, at)

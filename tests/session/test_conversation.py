@@ -346,6 +346,12 @@ async def test_a_server_that_leaves_lets_the_answer_end() -> None:
         assert caller.replies == ["you said last question now"]
 
 
+async def test_a_server_that_leaves_a_session_that_is_just_over() -> None:
+    async with call() as caller:
+        await caller.say("a question")
+    caller.session.leave(1012, "restart")
+
+
 async def test_the_audio_books_balance() -> None:
     async with call() as caller:
         await caller.quiet(1.0)

@@ -60,7 +60,6 @@ def everything(server: ServerSide) -> Frames:
     for conversation in (True, False):
         for end in ("completed", "cancelled", "failed", "incomplete"):
             frames += answer(server, conversation, end)
-    frames += server.output_started("resp_1") + server.output_stopped("resp_1") + server.output_cleared("resp_1")
     return frames
 
 
@@ -83,7 +82,9 @@ def test_every_event_we_send_satisfies_the_official_types(media: bool, transcrip
     server = ServerSide(DEFAULTS, media=media, transcription=transcription)
     seen = set()
     for frame in everything(server):
-        assert isinstance(frame, str)
+        if isinstance(frame, bytes):
+            assert media
+            continue
         event = SERVER_EVENT.validate_json(frame)
         body = json.loads(frame)
         assert event.type == body["type"]

@@ -144,13 +144,42 @@ def test_usage_counts_a_spoken_second_as_twenty_tokens() -> None:
     assert usage["total_tokens"] == 100 + 7 + 30
 
 
-def test_where_audio_travels_elsewhere_there_are_no_audio_frames() -> None:
+def test_on_a_track_sound_is_plain_and_events_tell_when_it_sounds() -> None:
     server = ServerSide(DEFAULTS, media=True)
-    writer = server.respond("resp_1", "item_2")
-    assert kinds(writer.audio(SAMPLES))[-1] == "response.content_part.added"
-    assert writer.audio(SAMPLES) == []
-    assert kinds(server.output_started("resp_1")) == ["output_audio_buffer.started"]
-    assert ServerSide(DEFAULTS).output_started("resp_1") == []
+    for end, last in (
+        ("completed", ["response.done", "output_audio_buffer.stopped"]),
+        ("cancelled", ["response.done"]),
+    ):
+        writer = server.respond("resp_1", "item_2")
+        *told, sound = writer.audio(SAMPLES)
+        assert kinds(told)[-2:] == ["response.content_part.added", "output_audio_buffer.started"]
+        assert sound == SAMPLES.tobytes()
+        assert writer.audio(SAMPLES) == [SAMPLES.tobytes()]
+        ended = kinds(writer.done(end))
+        assert ended[-len(last) :] == last
+        assert ("output_audio_buffer.cleared" in ended) == (end == "cancelled")
+    assert "output_audio_buffer.stopped" not in kinds(server.respond("resp_2", "item_3").done())
+
+
+def test_a_track_has_one_format() -> None:
+    server = ServerSide(DEFAULTS, media=True)
+    law = {"format": {"type": "audio/pcmu"}}
+    update = {"type": "session.update", "session": {"type": "realtime", "audio": {"input": law, "output": law}}}
+    event = server.receive(json.dumps(update))
+    assert isinstance(event, SessionUpdate)
+    shown = last(server.update(event))["session"]["audio"]
+    assert shown["input"]["format"] == shown["output"]["format"] == {"type": "audio/pcm", "rate": 24000}
+    asked = server.receive(json.dumps({"type": "response.create", "response": {"audio": {"output": law}}}))
+    assert isinstance(asked, Respond)
+    assert asked.format is None
+    assert isinstance(server.receive(SAMPLES.tobytes()), Append)
+    with pytest.raises(Invalid, match="track"):
+        server.receive(json.dumps({"type": "input_audio_buffer.append", "audio": "AAAA"}))
+
+
+def test_where_the_end_says_nothing_an_event_does() -> None:
+    assert kinds(ServerSide(DEFAULTS, media=True).farewell("time is up")) == ["error"]
+    assert ServerSide(DEFAULTS).farewell("time is up") == []
 
 
 def test_extensions_only_for_those_who_ask() -> None:

@@ -49,7 +49,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         conversation_id: None: out of band, its items are in no conversation.
         previous: the item its first item follows.
         binary: audio travels as binary frames (subprotocol rejoinder.v1).
-        media: audio travels elsewhere (WebRTC) and yields no frames here.
+        media: audio travels on a track (WebRTC): its frames are plain PCM16, and events tell when it sounds.
     """
 
     response_id: str
@@ -85,6 +85,7 @@ class ResponseWriter:
         self._samples = 0
         self._output: list[AnyItem] = []
         self._open = False
+        self._sounds = False  # on a track
 
     def created(self) -> Frames:
         """The answer begins."""
@@ -103,13 +104,17 @@ class ResponseWriter:
         return [*frames, encode(ev.TranscriptDelta(**self._place(), delta=delta))]
 
     def audio(self, samples: Samples) -> Frames:
-        """More of the sound of a spoken answer: samples at the output format's rate."""
+        """More of the sound of a spoken answer: samples at the output format's rate. It is in the last frame."""
         frames = self._opened()
         offset, self._offset = self._offset, self._offset + len(samples)
         self._samples += len(samples)
-        if self.plan.media or not len(samples):
+        if not len(samples):
             return frames
         data = self.plan.format.encode(samples)
+        if self.plan.media:
+            started = [] if self._sounds else [encode(ev.OutputStarted(response_id=self.plan.response_id))]
+            self._sounds = True
+            return [*frames, *started, data]
         if self.plan.binary:
             return [*frames, pack(AudioFrame(self.item_id, len(self._output), offset, data))]
         return [*frames, encode(ev.AudioDelta(**self._place(), delta=data))]
@@ -151,13 +156,18 @@ class ResponseWriter:
             heard: of a cut answer the words that sounded; None: all that was sent.
         """
         frames = self._closed(status, self._text if heard is None else heard)
+        if self._sounds and status == "cancelled":
+            frames.insert(0, encode(ev.OutputCleared(response_id=self.plan.response_id)))
         shape = self._shape(status)
         shape.output = self._output
         shape.usage = self._usage(usage) if usage else None
         if status != "completed":
             error = FailureShape(type="server_error", code="server_error", message=fault) if fault else UNSET
             shape.status_details = StatusShape(type=status, reason=reason or UNSET, error=error)
-        return [*frames, encode(ev.ResponseDone(response=shape))]
+        frames.append(encode(ev.ResponseDone(response=shape)))
+        if self._sounds and status != "cancelled":
+            frames.append(encode(ev.OutputStopped(response_id=self.plan.response_id)))
+        return frames
 
     # Parts --------------------------------------------------------------------------------------------------
 

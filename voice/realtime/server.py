@@ -2,6 +2,8 @@
 
 from typing import Any, Literal
 
+from msgspec.structs import replace
+
 from voice.history import Item
 from voice.realtime import server_events as ev
 from voice.realtime.client_events import WIRE_EVENTS, Append, ItemCreate, Request, ResponseCreate, SessionUpdate
@@ -24,9 +26,10 @@ class ServerSide:
         transcription: it begins as one that only transcribes.
         extensions: send the `rejoinder.*` events.
         binary: audio travels as binary frames both ways (subprotocol rejoinder.v1).
-        media: audio travels elsewhere (WebRTC): answers yield no audio frames.
+        media: audio travels on tracks (WebRTC): binary frames both ways are PCM16, whatever formats a client names.
 
     Attributes:
+        media: see above.
         session: the settings in force.
         session_id, conversation_id: as shown to the client.
     """
@@ -46,7 +49,7 @@ class ServerSide:
         self.conversation_id = new_id("conv")
         self._extensions = extensions
         self._binary = binary
-        self._media = media
+        self.media = media
 
     # In -----------------------------------------------------------------------------------------------------
 
@@ -59,16 +62,19 @@ class ServerSide:
         raw: dict[str, Any] = {}
         try:
             if isinstance(frame, bytes):
-                return self._sound(Append(audio=frame), self._binary)
+                return self._sound(Append(audio=frame), self._binary or self.media)
             raw = parse(frame)
             event = read(raw)
             match event:
+                case Append() if self.media:
+                    raise Refused("invalid_event", None, "the caller's audio travels on the track; send it there")
                 case Append():
                     return self._sound(event)
                 case ItemCreate():
                     return read_add(event)
                 case ResponseCreate():
-                    return read_respond(event, self.defaults)
+                    asked = read_respond(event, self.defaults)
+                    return replace(asked, format=None) if self.media else asked
                 case _:
                     return event  # type: ignore[return-value]  # all others are in Request
         except Refused as refused:
@@ -93,10 +99,15 @@ class ServerSide:
             Invalid: a value is not known here.
         """
         try:
-            self.session = merge(self.session, event.session, self.defaults)
+            self.begin(merge(self.session, event.session, self.defaults))
         except Refused as refused:
             raise self._invalid(refused, "session.update", event.event_id) from refused
         return self.updated()
+
+    def begin(self, settings: Session) -> None:
+        """Put settings into force without a word."""
+        same = {"input_format": Format.PCM, "output_format": Format.PCM} if self.media else {}
+        self.session = replace(settings, **same)
 
     def _invalid(self, refused: Refused, kind: Any, event_id: Any) -> Invalid:
         subject = kind if isinstance(kind, str) and kind in WIRE_EVENTS else None
@@ -229,21 +240,9 @@ class ServerSide:
                 metadata=metadata,
                 max_output_tokens=max_output_tokens or session.max_output_tokens,
                 binary=self._binary,
-                media=self._media,
+                media=self.media,
             )
         )
-
-    def output_started(self, response_id: str) -> Frames:
-        """The answer begins to sound; only where audio travels elsewhere."""
-        return [encode(ev.OutputStarted(response_id=response_id))] if self._media else []
-
-    def output_stopped(self, response_id: str) -> Frames:
-        """The answer has sounded to its end; only where audio travels elsewhere."""
-        return [encode(ev.OutputStopped(response_id=response_id))] if self._media else []
-
-    def output_cleared(self, response_id: str) -> Frames:
-        """The sounding answer was cut; only where audio travels elsewhere."""
-        return [encode(ev.OutputCleared(response_id=response_id))] if self._media else []
 
     # Extensions ---------------------------------------------------------------------------------------------
 
@@ -262,6 +261,10 @@ class ServerSide:
     def audio_gap(self, start_ms: int, end_ms: int, reason: str) -> Frames:
         """A stretch of the caller's audio was lost."""
         return self._extension(ev.AudioGap(start_ms=start_ms, end_ms=end_ms, reason=reason))
+
+    def farewell(self, reason: str) -> Frames:
+        """Why the server ends the call; only where the end itself cannot tell."""
+        return self.error(reason, code="session_ended") if self.media else []
 
     def degraded(self, part: str, message: str) -> Frames:
         """A part of the service does less than it should."""

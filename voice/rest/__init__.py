@@ -1,7 +1,7 @@
 """Whole files over HTTP, in the shapes of OpenAI's audio API: a recording to words, a text to sound."""
 
 import sys
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import Collection
 from functools import partial
 
 import msgspec
@@ -10,8 +10,9 @@ from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
+from voice.access import caller_of
 from voice.chunker import Chunker
-from voice.rest.answer import EVENTS, Answer, Fault, Job, Shared
+from voice.rest.answer import EVENTS, Answer, Fault, Job, Shared, bounded
 from voice.rest.answer import failure as failure
 from voice.rest.work import Listen, Speak, SpeechRequest
 
@@ -61,13 +62,22 @@ async def _understand_upload(gateway: Shared, request: Request, *, translate: bo
         raise Fault(400, "invalid_value", f"{name} knows English alone; set asr.model to a multilingual model")
     stream = _choose("stream", asked.get("stream", "false").lower(), ("true", "false")) == "true"
     kind = EVENTS if stream else "application/json" if "json" in shape else "text/plain; charset=utf-8"
-    listening = Listen(gateway, content, language, translate, shape, frozenset(details or DETAILS[:1]), stream)
+    listening = Listen(
+        gateway,
+        caller_of(request.scope).owner,
+        content,
+        language,
+        translate,
+        shape,
+        frozenset(details or DETAILS[:1]),
+        stream,
+    )
     return Job(kind, listening.run)
 
 
 async def _understand_speech(gateway: Shared, request: Request) -> Job:
     """The job that a JSON body asks for. Raises Fault."""
-    body = b"".join([chunk async for chunk in _bounded(request, gateway.config.limits.message_bytes)])
+    body = b"".join([chunk async for chunk in bounded(request, gateway.config.limits.message_bytes)])
     try:
         asked = msgspec.json.decode(body, type=SpeechRequest)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -83,7 +93,8 @@ async def _understand_speech(gateway: Shared, request: Request) -> Job:
     if not clauses:
         raise Fault(400, "invalid_value", "input: holds nothing that can be spoken; give it words")
     kind = EVENTS if asked.stream_format == "sse" else SOUNDS[asked.response_format]
-    return Job(kind, Speak(gateway, asked, voices[asked.voice], clauses).run)
+    owner = caller_of(request.scope).owner
+    return Job(kind, Speak(gateway, owner, asked, voices[asked.voice], clauses).run)
 
 
 async def _form(request: Request, limit: int) -> tuple[bytes, list[tuple[str, str]]]:
@@ -91,7 +102,7 @@ async def _form(request: Request, limit: int) -> tuple[bytes, list[tuple[str, st
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise Fault(400, "invalid_body", "the body is no multipart/form-data; send a form with the recording as 'file'")
     try:
-        form = await _InMemory(request.headers, _bounded(request, limit), max_files=1, max_fields=64).parse()
+        form = await _InMemory(request.headers, bounded(request, limit), max_files=1, max_fields=64).parse()
     except MultiPartException as error:
         raise Fault(400, "invalid_body", f"the form cannot be read: {error.message}") from error
     try:
@@ -107,19 +118,6 @@ class _InMemory(MultiPartParser):
     """Keeps files in memory; the body is bounded."""
 
     spool_max_size = sys.maxsize
-
-
-async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes]:
-    """The body. Raises Fault where it is too large; if its head says so, before any of it is read."""
-    size, large = 0, Fault(413, "too_large", f"the request is larger than {limit} bytes; compress it, or send a part")
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise large
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size > limit:
-            raise large
-        yield chunk
 
 
 def _choose(name: str, value: str, known: Collection[str]) -> str:

@@ -1,6 +1,6 @@
 """An HTTP answer that is computed while the client waits, and stops when it leaves."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,9 +12,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from streams.admission import Admission, Refused
+from voice.access import caller_of
 from voice.answering import Engines
 from voice.config import Config
 from voice.engines import EngineError
+from voice.quota import OverLimit, Quota
 
 UPLOAD_SECONDS = 60.0
 STALLED_SECONDS = 30.0
@@ -30,6 +32,7 @@ class Shared(Protocol):
     config: Config
     engines: Engines
     files: Admission
+    quota: Quota
 
     def model_names(self) -> tuple[str, ...]: ...
 
@@ -37,12 +40,17 @@ class Shared(Protocol):
 
 
 class Fault(Exception):
-    """The request is not answered as asked; the message is for its sender."""
+    """The request is not answered as asked; the message is for its sender.
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    Attributes:
+        headers: that go with the answer.
+    """
+
+    def __init__(self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
+        self.headers = headers
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +61,29 @@ class Job:
     run: Callable[[Emit], Awaitable[None]]
 
 
-def failure(message: str, status: int, code: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An error as OpenAI's HTTP API shapes it."""
-    return JSONResponse(_error(message, status, code), status, headers)
+def failure(
+    message: str, status: int, code: str, headers: Mapping[str, str] | None = None, *, param: str | None = None
+) -> JSONResponse:
+    """An error as OpenAI's HTTP API shapes it; `param` is the field at fault."""
+    return JSONResponse(_error(message, status, code, param), status, headers)
 
 
-def _error(message: str, status: int, code: str) -> dict[str, object]:
+def _error(message: str, status: int, code: str, param: str | None = None) -> dict[str, object]:
     kind = "invalid_request_error" if status < 500 else "server_error"
-    return {"error": {"type": kind, "code": code, "message": message, "param": None}}
+    return {"error": {"type": kind, "code": code, "message": message, "param": param}}
+
+
+async def bounded(request: Request, limit: int) -> AsyncGenerator[bytes]:
+    """The body. Raises Fault where it is too large; if its head says so, before any of it is read."""
+    size, large = 0, Fault(413, "too_large", f"the request is larger than {limit} bytes; compress it, or send a part")
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise large
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise large
+        yield chunk
 
 
 class Answer(Response):
@@ -75,22 +98,23 @@ class Answer(Response):
         """ASGI 3. What breaks off after it has begun stays incomplete, so that the client can tell."""
         try:
             with self._gateway.files.admit("files"):
+                self._gateway.quota.check_files(caller_of(scope).owner)
                 with anyio.fail_after(UPLOAD_SECONDS):
                     job = await self._understand(Request(scope, receive))
                 reply = _Reply(send, job.kind)
                 with anyio.move_on_after(self._gateway.config.limits.session_seconds):
                     async with anyio.create_task_group() as tasks:
-                        tasks.start_soon(_watch, receive, tasks.cancel_scope)
+                        tasks.start_soon(watch, receive, tasks.cancel_scope)
                         fault = await _attempt(job, reply)
                         if fault is not None:
                             await reply.fail(fault, scope, receive)
                         tasks.cancel_scope.cancel()
         except Refused as refused:
-            status, code = (429, "rate_limit_exceeded") if refused.reason == "full" else (503, "draining")
+            status, code = (503, "draining") if refused.reason == "draining" else (429, "rate_limit_exceeded")
             wait = {"Retry-After": str(refused.retry_after)}
             await failure(str(refused), status, code, wait)(scope, receive, send)
         except Fault as fault:
-            await failure(str(fault), fault.status, fault.code)(scope, receive, send)
+            await failure(str(fault), fault.status, fault.code, fault.headers)(scope, receive, send)
         except TimeoutError:
             late = f"the request took longer than {UPLOAD_SECONDS:.0f} s to arrive; send less or faster"
             await failure(late, 408, "request_timeout")(scope, receive, send)
@@ -116,7 +140,7 @@ class _Reply:
 
     async def fail(self, fault: Fault, scope: Scope, receive: Receive) -> None:
         if not self._begun:
-            await failure(str(fault), fault.status, fault.code)(scope, receive, self._send)
+            await failure(str(fault), fault.status, fault.code, fault.headers)(scope, receive, self._send)
         elif self._kind == EVENTS:
             await self.send(event(_error(str(fault), fault.status, fault.code)), more=False)
 
@@ -128,6 +152,8 @@ async def _attempt(job: Job, reply: _Reply) -> Fault | None:
         await reply.send(b"", more=False)
     except Fault as fault:
         return fault
+    except OverLimit as over:
+        return Fault(429, "rate_limit_exceeded", str(over), {"Retry-After": str(over.retry_after)})
     except EngineError as error:
         return Fault(503, "engine_failed", str(error))
     except TimeoutError:
@@ -135,7 +161,8 @@ async def _attempt(job: Job, reply: _Reply) -> Fault | None:
     return None
 
 
-async def _watch(receive: Receive, scope: anyio.CancelScope) -> None:
+async def watch(receive: Receive, scope: anyio.CancelScope) -> None:
+    """Cancel a scope when the client leaves."""
     while (await receive())["type"] != "http.disconnect":
         pass
     scope.cancel()

@@ -21,8 +21,6 @@ from voice.realtime.shapes import new_id
 from voice.rest.answer import Emit, Fault, Shared, event
 from voice.subtitles import Format, cues, render
 
-LONGEST = 1500.0
-"""Seconds of a recording."""
 CHUNK = 24 * 1024
 """Bytes sent at a time; divisible by 3 for base64."""
 SPEECH_RATE = 24_000
@@ -52,6 +50,7 @@ class Listen:
     """A recording to be recognised, and how to write down what was said."""
 
     gateway: Shared
+    owner: str
     content: bytes
     language: str
     translate: bool
@@ -60,10 +59,12 @@ class Listen:
     stream: bool
 
     async def run(self, emit: Emit) -> None:
-        """Raises Fault, EngineError."""
+        """Raises Fault, EngineError, and OverLimit where the key has not so many minutes."""
         session, engines = new_id("file"), self.gateway.engines
         async with Lane("files", 1, waiting=1) as lane:
             parts, seconds = await lane.run(self._parts, priority=Priority.BATCH, session=session)
+        self.gateway.quota.check_files(self.owner, seconds)
+        self.gateway.quota.charge(self.owner, "files", seconds)
         found: list[Hypothesis] = []
         said = ""
         hypotheses = recognise(parts, engines.asr, language=self.language, session=session, translate=self.translate)
@@ -89,7 +90,7 @@ class Listen:
     def _parts(self) -> tuple[list[Audio], float]:
         """Passages of speech, and the seconds of the whole; computes."""
         try:
-            audio = read(io.BytesIO(self.content), LONGEST)
+            audio = read(io.BytesIO(self.content), self.gateway.config.limits.file_seconds)
         except ValueError as error:
             raise Fault(400, "invalid_value", f"file: {error}") from error
         return cut(resample(audio, RATE), self.gateway.engines.vad, self.gateway.config.vad), audio.seconds
@@ -129,6 +130,7 @@ class Speak:
     """A text to be spoken."""
 
     gateway: Shared
+    owner: str
     asked: SpeechRequest
     voice: str
     clauses: list[str]
@@ -156,6 +158,7 @@ class Speak:
                         await sound(speech.audio.samples)
             await sound(np.empty(0, np.int16), last=True)
             whole = join(sounds)
+            self.gateway.quota.charge(self.owner, "files", whole.seconds)
             if shape not in ("wav", "pcm"):
                 await self._emit(emit, await convert(partial(_encoded, whole, shape)))
         if self.asked.stream_format == "sse":
