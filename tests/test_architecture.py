@@ -59,6 +59,7 @@ FENCES = {
     "onnxruntime": ("voice.engines",),
     "piper": ("voice.engines",),
     "xllamacpp": ("voice.engines",),
+    "gguf": ("voice.engines",),
     "httpx": ("voice.engines", "voice.models"),
     "prometheus_client": ("streams.metrics",),
     "rich": ("voice.cli", "voice.console", "voice.evaluation", "voice.models", "voice.__main__"),

@@ -74,7 +74,7 @@ class VadConfig(Part, frozen=True):
     """Below this, a frame counts as silence once speech has begun."""
     onset_seconds: Positive = 0.096
     """Voice must last this long before it counts as speech."""
-    pause_seconds: Positive = 0.16
+    pause_seconds: Positive = 0.096
     """Silence after which the speech so far is decoded for good, in case the caller has finished."""
     preroll_seconds: Positive = 0.3
     starved_seconds: Positive = 0.3

@@ -6,7 +6,6 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
-from msgspec.structs import replace as changed
 
 from streams.audio import Audio, Resampler, resample
 from streams.clock import SampleClock
@@ -16,7 +15,7 @@ from streams.tap import Tap
 from voice import commands, dialog, history
 from voice.answering import OUTBOX, Answers, Engines, Outbox
 from voice.captions import Publisher
-from voice.config import Config, VadConfig
+from voice.config import Config
 from voice.echo_guard import EchoGuard
 from voice.engines import EngineError
 from voice.events import Played, Priority, Recognised, SpeechStarted, SpeechStopped, Tick
@@ -26,8 +25,9 @@ from voice.realtime import client_events as client
 from voice.realtime.refused import Invalid
 from voice.realtime.server import INVALID, ServerSide
 from voice.realtime.shapes import new_id
-from voice.state import Phrases, Policy, State
+from voice.state import State
 from voice.telling import Telling
+from voice.terms import detector, policy
 from voice.timeline import Timeline
 
 SLACK = 0.1
@@ -282,31 +282,11 @@ class Session:
         settings = self._protocol.session
         if self._resampler.source != settings.input_format.rate:
             self._resampler = Resampler(settings.input_format.rate, RATE)
-        detection, transcription = settings.turn_detection, settings.transcription
+        transcription = settings.transcription
         self._listening.language = (transcription and transcription.language) or self._config.asr.language
         self._listening.translate = transcription is not None and transcription.translate
-        vad: VadConfig | None = None
-        idle = self._config.endpoint.idle_seconds
-        if detection:
-            idle = idle if detection.idle_timeout_ms is None else detection.idle_timeout_ms / 1000
-            silence = detection.silence_duration_ms / 1000
-            vad = changed(
-                self._config.vad,
-                threshold=detection.threshold,
-                release=min(self._config.vad.release, detection.threshold),
-                pause_seconds=min(self._config.vad.pause_seconds, max(silence, 0.032)),
-                preroll_seconds=max(detection.prefix_padding_ms / 1000, 0.032),
-            )
-        self._listening.configure(vad)
-        self._policy = Policy(
-            detect=detection is not None,
-            answer=settings.kind == "realtime" and detection is not None and detection.create_response,
-            interrupt=detection is not None and detection.interrupt_response,
-            eagerness=detection.eagerness if detection and detection.type == "semantic_vad" else None,
-            silence_seconds=detection.silence_duration_ms / 1000 if detection else 0.0,
-            idle_seconds=idle,
-            phrases=Phrases(self._config.phrases.repair, self._config.phrases.idle),
-        )
+        self._listening.configure(detector(settings, self._config))
+        self._policy = policy(settings, self._config)
 
     # What happens -----------------------------------------------------------------------------------------------
 

@@ -1,13 +1,17 @@
-"""What holds for one response: the session's settings, with those the client gave for this response over them. Pure."""
+"""What a session's settings mean: for hearing the caller, for taking turns, and for one response. Pure."""
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
+from voice.config import Config, VadConfig
 from voice.events import Prompt
 from voice.history import Items, prompt
 from voice.realtime.client_events import Respond
 from voice.realtime.codec import Format
 from voice.realtime.settings import Session, prompt_choice, prompt_tools
 from voice.realtime.shapes import Modality, Tokens, ToolChoice, ToolShape
+from voice.state import Phrases, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +59,35 @@ def terms(session: Session, asked: Respond | None) -> Terms:
         voice=asked.voice or session.voice,
         format=asked.format or session.output_format,
         speed=asked.speed or session.speed,
+    )
+
+
+def detector(session: Session, config: Config) -> VadConfig | None:
+    """How speech is told from silence; None: the client says where a turn ends."""
+    detection = session.turn_detection
+    if detection is None:
+        return None
+    silence = detection.silence_duration_ms / 1000
+    return replace(
+        config.vad,
+        threshold=detection.threshold,
+        release=min(config.vad.release, detection.threshold),
+        pause_seconds=min(config.vad.pause_seconds, max(silence, 0.032)),
+        preroll_seconds=max(detection.prefix_padding_ms / 1000, 0.032),
+    )
+
+
+def policy(session: Session, config: Config) -> Policy:
+    """Who speaks when."""
+    detection, idle = session.turn_detection, config.endpoint.idle_seconds
+    if detection and detection.idle_timeout_ms is not None:
+        idle = detection.idle_timeout_ms / 1000
+    return Policy(
+        detect=detection is not None,
+        answer=session.kind == "realtime" and detection is not None and detection.create_response,
+        interrupt=detection is not None and detection.interrupt_response,
+        eagerness=detection.eagerness if detection and detection.type == "semantic_vad" else None,
+        silence_seconds=detection.silence_duration_ms / 1000 if detection else 0.0,
+        idle_seconds=idle,
+        phrases=Phrases(config.phrases.repair, config.phrases.idle),
     )

@@ -14,12 +14,14 @@ from typing import Self
 import anyio
 import httpx
 import msgspec
+from anyio import to_thread
 from anyio.abc import Process, TaskStatus
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from voice.engines import EngineError, Setup
 from voice.engines.chat import ChatClient, noting_end, read_out
 from voice.engines.slots import Slots
+from voice.engines.weights import quick
 from voice.engines.written_calls import forced, with_written_calls
 from voice.events import LlmEvent, Message, Priority, Prompt, Usage
 from voice.models import llm_model, machine
@@ -92,7 +94,7 @@ class LlamaLlm:
 
     async def __aenter__(self) -> Self:
         """Start the process; raises EngineError where it cannot load the model, ModelError where that is missing."""
-        file = self._file()
+        file = await to_thread.run_sync(quick, self._file())
         await self._tasks.__aenter__()
         try:
             await self._tasks.start(self._keep_alive, file)
