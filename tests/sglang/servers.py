@@ -22,8 +22,8 @@ STANDALONE = (
 MODES = {"plain": "", "ngram": NGRAM, "standalone": STANDALONE}
 """Flags of the ways a server decodes; the draft model of "standalone" is the model itself."""
 ALWAYS = (
-    "--enable-priority-scheduling --default-priority-value 50 --tool-call-parser qwen "
-    "--constrained-json-disable-any-whitespace"  # else a greedy small model writes spaces until its tokens are spent
+    "--enable-priority-scheduling --default-priority-value 50 "
+    "--constrained-json-disable-any-whitespace"  # else greedy answers may be spaces to the end
 )
 ROUTER = "sglang-router==0.3.2"
 

@@ -18,7 +18,7 @@ from voice.service import open_engines
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("server", ["ngram"], indirect=True)]
 
-CLIPS = ("lj-LJ001-0004.flac", "lj-LJ002-0035.flac")
+CLIPS = ("lj-LJ001-0004.flac", "lj-LJ001-0002.flac")  # neither has a pause that might end the turn
 TOOL = {
     "type": "function",
     "name": "hang_up",
@@ -44,7 +44,9 @@ async def converse(live: Live, llm: LlmConfig, tell: Tell) -> list[str]:
             assert reply.usage is not None
             prompt, cached = reply.usage.input_tokens, reply.usage.input_token_details.cached_tokens
             tell(f"{llm.engine}: a spoken turn's prompt of {prompt} tokens had {cached} cached, {cached / prompt:.0%}")
-        call = await caller.ask("Good bye!", tools=[TOOL], tool_choice="required", output_modalities=["text"])
+        call = await caller.ask(
+            "Good bye!", tools=[TOOL], tool_choice="required", output_modalities=["text"], max_output_tokens=80
+        )
         assert [made.name for made in call.calls] == ["hang_up"]
         assert len(caller.replies) == 3
         assert not caller.seen.errors

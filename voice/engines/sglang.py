@@ -14,7 +14,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 from voice.engines import EngineError, Setup
 from voice.engines.chat import GO_ON, PLAINLY, RemoteModel, noting_end, read_out
 from voice.engines.chat_wire import nested
-from voice.engines.written_calls import with_written_calls
+from voice.engines.written_calls import demanded, with_written_calls
 from voice.events import LlmEvent, Priority, Prompt, Usage
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class SglangLlm:
         """
         async with (
             self._asked(prompt, request, _rank(priority)) as events,
-            aclosing(with_written_calls(events, prompt, must=False)) as called,
+            aclosing(with_written_calls(events, prompt, must=demanded(prompt))) as called,
         ):
             yield called
 

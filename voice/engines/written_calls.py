@@ -25,7 +25,7 @@ def forced(prompt: Prompt) -> tuple[Prompt, dict[str, object]] | None:
     if isinstance(prompt.tool_choice, Mapping):
         wanted = _name(nested(prompt.tool_choice))
         functions = [function for function in functions if function.get("name") == wanted]
-    elif prompt.tool_choice != "required":
+    elif not demanded(prompt):
         return None
     if not functions:
         raise Unfit("tool_choice demands a function that is not among the tools; add it or change tool_choice")
@@ -33,6 +33,11 @@ def forced(prompt: Prompt) -> tuple[Prompt, dict[str, object]] | None:
     messages = (*prompt.messages, Message("system", ask))
     schema = {"anyOf": [_call_schema(function) for function in functions]}
     return replace(prompt, messages=messages, tools=(), tool_choice="auto"), {"json_schema": schema}
+
+
+def demanded(prompt: Prompt) -> bool:
+    """Whether the answer has to be a call."""
+    return isinstance(prompt.tool_choice, Mapping) or prompt.tool_choice == "required"
 
 
 async def with_written_calls(
@@ -44,7 +49,7 @@ async def with_written_calls(
         Unfit: `must` is set and the answer is no complete call.
     """
     names = {str(function.get("name")) for function in _functions(prompt)}
-    held, holding = "", bool(names)
+    held, holding, called = "", bool(names), False
     async for event in events:
         match event:
             case TextDelta(text) if holding:
@@ -54,13 +59,16 @@ async def with_written_calls(
                     yield TextDelta(held)
             case Usage() if holding:
                 calls = written_calls(held, names)
-                if must and not calls:
+                if must and not calls and not called:
                     raise Unfit("the function call did not fit into the tokens allowed; raise max_output_tokens")
                 for call in calls:
                     yield call
                 if held and not calls:
                     yield TextDelta(held)
                 yield replace(event, finish="tool_calls") if calls else event
+            case ToolCall():
+                called = True
+                yield event
             case _:
                 yield event
 
