@@ -15,6 +15,8 @@ KEY_PROTOCOL = "openai-insecure-api-key."
 """Browsers cannot set headers on a WebSocket; the vendors' clients put the key into a subprotocol of this prefix."""
 CALLS = "/v1/realtime/calls"
 CONVERSATION = "/v1/realtime"
+MODELS = "/v1/models"
+"""What a page asks for to learn whether its key is good."""
 
 
 class Denied(Exception):
@@ -131,10 +133,8 @@ class Access:
             raise Denied(401, "ticket", str(bad)) from bad
         if self._locked and owner == NOBODY:
             raise Denied(401, "ticket", "the ephemeral key was made without a key, and one is required now")
-        if path not in (CONVERSATION, CALLS) and not path.startswith(f"{CALLS}/"):
-            raise Denied(
-                403, "scope", f"an ephemeral key opens {CONVERSATION} and {CALLS} alone; {path[:100]} does not"
-            )
+        if path not in (CONVERSATION, CALLS, MODELS) and not path.startswith(f"{CALLS}/"):
+            raise Denied(403, "scope", f"an ephemeral key opens {CONVERSATION} and {CALLS} alone, not {path[:100]}")
         return Caller(owner, session)
 
 

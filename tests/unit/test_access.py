@@ -120,12 +120,12 @@ def test_an_ephemeral_key_opens_conversations_and_nothing_else(auth: AuthConfig)
     access = Access(auth, HERE)
     owner = name_of("secret") if auth.keys else "none"
     key, _ = access.tickets.make(owner, 600, {"instructions": "Be brief."})
-    for path in ("/v1/realtime", "/v1/realtime/calls", "/v1/realtime/calls/rtc_1/hangup"):
+    for path in ("/v1/realtime", "/v1/realtime/calls", "/v1/realtime/calls/rtc_1/hangup", "/v1/models"):
         for headers, offered in (({"authorization": f"Bearer {key}"}, ()), ({}, (f"openai-insecure-api-key.{key}",))):
             assert access.check(path, HOST | headers, offered) == Caller(owner, {"instructions": "Be brief."})
     for path in (
         "/v1/realtime/client_secrets", "/v1/realtimes", "/v1/realtime/", "/v1/realtime/callsign", "/v1/audio/speech",
-        "/metrics", "/v1/models", "/openapi.json",
+        "/metrics", "/openapi.json",
     ):  # fmt: skip
         assert denied(access, path, key) == (403, "scope"), path
 

@@ -311,10 +311,15 @@ def test_a_transcription_session_may_be_translated() -> None:
     update(server, audio={"input": {"transcription": {"language": "de"}}})
     assert server.session.transcription is not None
     assert server.session.transcription.translate
-    with pytest.raises(Invalid, match="conversations are not translated"):
+
+
+def test_a_transcription_session_never_becomes_a_conversation() -> None:
+    """Who may publish captions may not, for that, talk to the language model."""
+    server = ServerSide(DEFAULTS)
+    update(server, type="transcription")
+    with pytest.raises(Invalid, match="stays one"):
         update(server, type="realtime")
-    update(server, audio={"input": {"transcription": {"translate": False}}})
-    update(server, type="realtime")
+    assert server.session.kind == "transcription"
 
 
 def test_a_recogniser_of_english_alone_translates_nothing() -> None:

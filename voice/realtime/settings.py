@@ -145,6 +145,9 @@ def merge(session: Session, given: SessionShape, defaults: SessionDefaults) -> S
     """
     changes: dict[str, Any] = {}
     if given.type is not UNSET:
+        if session.kind == "transcription" and given.type != session.kind:
+            reason = "a transcription session stays one; open another for a conversation"
+            raise Refused("invalid_value", "session.type", reason)
         changes["kind"] = given.type
     if model := given.model:
         changes["model"] = known(model, defaults.models, "session.model", "model")
