@@ -8,7 +8,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no
 LOCK := UV_NO_CONFIG=1 $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--custom-compile-command "make lock" --upgrade
 
-.PHONY: serve test setup lint format bench lock clean
+SGLANG_TOOL := $(patsubst %/install,%,$(wildcard $(or $(REJOINDER_TEST_SGLANG_TOOL),../shared/tools/sglang_cpu)/install))
+
+.PHONY: serve test test-sglang setup lint format bench lock clean
 
 serve: $(VENV)/.runtime
 	@$(BIN)/rejoinder serve $(ARGS)
@@ -16,6 +18,16 @@ serve: $(VENV)/.runtime
 test: $(VENV)/.test
 	@$(BIN)/rejoinder models fetch
 	$(BIN)/python -m pytest $(ARGS)
+
+ifeq ($(SGLANG_TOOL)$(REJOINDER_TEST_SGLANG_URL),)
+test-sglang:
+	@echo "skipped: no SGLang. Set REJOINDER_TEST_SGLANG_URL to a server's http://HOST:PORT, or" \
+		"REJOINDER_TEST_SGLANG_TOOL to a folder of scripts that install one (see tests/sglang/conftest.py)"
+else
+test-sglang: $(VENV)/.test
+	@$(BIN)/rejoinder models fetch
+	REJOINDER_TEST_SGLANG_TOOL=$(SGLANG_TOOL) $(BIN)/python -m pytest tests/sglang -v -o timeout_func_only=true $(ARGS)
+endif
 
 setup: $(VENV)/.test
 	@$(BIN)/rejoinder models fetch
@@ -40,7 +52,7 @@ lock: $(VENV)/.test
 	$(LOCK) requirements/cuda.in -o requirements/cuda.txt
 
 clean:
-	rm -rf $(VENV) build dist
+	rm -rf $(VENV) .sglang build dist
 
 $(VENV)/.made: requirements/bootstrap.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

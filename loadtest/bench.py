@@ -78,6 +78,21 @@ def wait_until_ready(url: str, process: "subprocess.Popen[bytes]", patience: flo
     raise RuntimeError(f"the server did not become ready within {patience:g} s; run `rejoinder serve` to see why")
 
 
+def accepted(url: str) -> dict[str, str]:
+    """What a server's language model made of its own drafts, of all answers that it ended; empty without drafts."""
+    lines = httpx.get(f"{url.replace('ws', 'http', 1)}/metrics").text.splitlines()
+    told = dict(line.rsplit(" ", 1) for line in lines if line.startswith("rejoinder_llm_accept_"))
+
+    def mean(name: str) -> float:
+        return float(told[f"rejoinder_llm_accept_{name}_sum"]) / answers
+
+    answers = float(told.get("rejoinder_llm_accept_length_count", 0))
+    if not answers:
+        return {}
+    figure = f"{mean('length'):.2f} tokens a step, {100 * mean('rate'):.0f} % of the drafts"
+    return {f"accepted of the model's own drafts, {answers:.0f} answers": figure}
+
+
 def clips(folder: Path, kinds: set[str], most: int) -> list[Clip]:
     """Recordings of those kinds, at most so many, spread evenly over the folder's manifest."""
     fit = chosen(read_manifest(folder / "manifest.jsonl"), kinds=kinds, languages=["en"])
@@ -111,8 +126,8 @@ def answers_to_noise(url: str, clip: Clip) -> int:
     return len(call.created)
 
 
-def show(rows: list[Row], noise: dict[str, int]) -> Table:
-    """The figures as a table."""
+def show(rows: list[Row], noise: dict[str, int], further: dict[str, str]) -> Table:
+    """The figures as a table, and further ones."""
     normal = EnglishTextNormalizer()
     waits = np.array([row.waited for row in rows if row.waited is not None])
     told = [row for row in rows if row.waited and row.marks and not row.cut_off]
@@ -132,6 +147,7 @@ def show(rows: list[Row], noise: dict[str, int]) -> Table:
         figures[f"  after the end of speech: {mark}, p50 / p95"] = _quantiles(
             np.array([row.marks[mark] for row in told if mark in row.marks])
         )
+    figures |= further
     for name, value in figures.items():
         table.add_row(name, value)
     return table
@@ -161,7 +177,8 @@ def main(
     with server(*(sets or [])) as url:
         rows = [say(url, clip) for clip in track(spoken, "speaking", console=console)]
         noise = {clip.id: answers_to_noise(url, clip) for clip in track(silent, "making noise", console=console)}
-    console.print(show(rows, noise))
+        drafts = accepted(url)
+    console.print(show(rows, noise, drafts))
     for row in rows:
         if row.waited is None:
             console.print(f"not answered: {row.id}")
@@ -171,7 +188,7 @@ def main(
     if picture:
         draw([row.marks for row in rows if row.marks], picture)
     if output:
-        output.write_text(json.dumps({"speech": [asdict(row) for row in rows], "noise": noise}, indent=1))
+        output.write_text(json.dumps({"speech": [asdict(row) for row in rows], "noise": noise} | drafts, indent=1))
 
 
 if __name__ == "__main__":

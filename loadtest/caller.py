@@ -113,7 +113,7 @@ async def _listen(socket: ClientConnection, client: ClientSide, call: Call) -> N
                     call.created.append(now)
                 case ev.AudioDelta(delta=data) if np.abs(Format.PCM.decode(data)).max(initial=0) > AUDIBLE:
                     call.audible.append(now)
-                case ev.Timeline():
+                case ev.Timeline() if "llm" not in event.timeline:
                     call.marks.append({name: ms / 1000 for name, ms in event.timeline["marks_ms"].items()})
                     call.drafts += event.timeline["drafts"]
                 case _:

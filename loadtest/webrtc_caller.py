@@ -241,7 +241,7 @@ def _retell(line: Line, call: Call, told: list[int]) -> None:
                 call.ended.append(event.audio_end_ms / 1000)
             case ev.ResponseCreated():
                 call.created.append(at)
-            case ev.Timeline():
+            case ev.Timeline() if "llm" not in event.timeline:
                 call.marks.append({name: ms / 1000 for name, ms in event.timeline["marks_ms"].items()})
                 call.drafts += event.timeline["drafts"]
             case _:

@@ -15,6 +15,7 @@ export class Timing {
 
   /** @param {any} timeline of a `rejoinder.turn.timeline` */
   add(timeline) {
+    if (timeline.llm) return; // told again, with what the language model did
     const added = turn(timeline);
     this.turns.push(added);
     const { list, none } = this.parts;

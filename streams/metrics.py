@@ -35,6 +35,7 @@ _SECONDS = (
 )
 _SHORT = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _RATIO = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.7, 1.0, 1.5, 2.0, 4.0)
+_SHARE = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _TOKENS = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 8.0)
 
 Labels = tuple[str, ...]
@@ -44,6 +45,8 @@ _COUNTERS: dict[str, tuple[str, Labels]] = {
     "key_seconds_total": ("Seconds that a key used; it is named by the start of its sha256.", ("key", "use")),
     "llm_tokens_total": ("Tokens of the language model, as its engine counted them.", ("kind",)),
     "llm_leaked_total": ("Cancelled generations that were still running two seconds later.", ("engine",)),
+    "llm_fallbacks_total": ("Answers that the fallback model gave, by why the first did not.", ("reason",)),
+    "llm_failovers_total": ("Answers that began anew on another language model server.", ()),
     "edge_dropped_seconds_total": ("Media seconds (or items) an edge threw away.", ("edge", "reason")),
     "audio_seconds_total": ("Caller audio by what became of it: received = decoded + gated + dropped.", ("state",)),
     "concealed_seconds_total": ("Caller audio lost on the way, by what stands in for it.", ("by",)),
@@ -58,6 +61,7 @@ _GAUGES: dict[str, tuple[str, Labels]] = {
     "sessions": ("Sessions under way.", ("transport",)),
     "caption_readers": ("Readers of caption rooms.", ()),
     "caption_rooms": ("Caption rooms that somebody feeds.", ()),
+    "llm_workers": ("Language model servers that are ready, where there are several.", ()),
     "lane_busy": ("Calls running on an engine's lane.", ("lane",)),
     "edge_seconds": ("Media seconds (or items) held by the edges of all sessions.", ("edge",)),
 }
@@ -69,6 +73,7 @@ _HISTOGRAMS: dict[str, tuple[str, Labels, tuple[float, ...]]] = {
     "llm_ttft_seconds": ("Request to first token of the language model.", (), _SECONDS),
     "llm_tpot_seconds": ("Time per token after the first.", (), _SHORT),
     "llm_accept_length": ("Mean tokens accepted per verification step of an answer.", (), _TOKENS),
+    "llm_accept_rate": ("Share of the drafted tokens of an answer that were accepted.", (), _SHARE),
     "playout_gap_seconds": ("Silence inside a spoken answer, because its next words were late.", (), _SECONDS),
     "lane_wait_seconds": ("Wait for a thread of an engine's lane.", ("lane", "priority"), _SECONDS),
     "speculation_saved_seconds": ("Time a speculative reply won.", ("outcome",), _SECONDS),

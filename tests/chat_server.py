@@ -67,6 +67,9 @@ class Server:
         """The client closed a connection in the middle of a scene."""
         self.aborted = anyio.Event()
         self.abort_status = 200
+        self.ready_status = 200
+        self.load: int | None = None
+        """What `/v1/loads` tells; None: there is no such route."""
         self.url = ""
 
     @property
@@ -91,6 +94,11 @@ class Server:
     async def _reply(self, path: str, stream: SocketStream) -> None:
         if path == "/v1/models":
             await stream.send(answer(200, {"data": [{"id": "first", "max_model_len": 4096}, {"id": "second"}]}))
+        elif path == "/ready":
+            await stream.send(answer(self.ready_status, {}))
+        elif path.startswith("/v1/loads"):
+            loads = {"loads": [{"num_running_reqs": self.load, "num_waiting_reqs": 0}]}
+            await stream.send(answer(404 if self.load is None else 200, loads))
         elif path == "/abort_request":
             self.aborted.set()
             await stream.send(answer(self.abort_status, {}))
@@ -107,14 +115,21 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    server = Server()
-    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as tasks:
+@asynccontextmanager
+async def running(server: Server, port: int = 0) -> AsyncIterator[Server]:
+    """The server at a port, until the end of the block: then it dies, and its connections with it."""
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    async with listener, anyio.create_task_group() as tasks:
         server.url = f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
         tasks.start_soon(listener.serve, server.handle)
         yield server
         tasks.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with running(Server()) as server:
+        yield server
 
 
 def setup(url: str, tap: Tap = SILENT, **settings: Any) -> Setup:

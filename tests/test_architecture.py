@@ -42,7 +42,8 @@ RANKS = (
         "voice.language",
     ),
     ("voice.speakable", "voice.commands"),
-    ("voice.history",),
+    ("voice.history", "voice.advise"),
+    ("voice.llm_models",),
     ("voice.config", "voice.events"),
     ("voice.__version__",),
     ("streams",),
@@ -73,6 +74,8 @@ PURE = (
     "voice.dialog", "voice.editing", "voice.endpoint", "voice.agreement", "voice.chunker", "voice.speakable",
     "voice.interruption", "voice.vad", "voice.language", "voice.history", "voice.timeline", "voice.terms",
     "voice.commands", "voice.realtime", "voice.state", "voice.barging", "voice.replies", "voice.ledger",
+    "voice.engines.breaker", "voice.engines.prefixes", "voice.engines.roster",
+    "voice.advise", "voice.llm_models",
 )  # fmt: skip
 IMPURE = {"anyio", "asyncio", "time", "random", "socket", "os", "threading", "logging", "pathlib", "datetime"}
 

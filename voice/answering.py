@@ -131,6 +131,7 @@ class _Running:
     draft: bool
     begun: float
     ready: float | None = None  # loop time at which there was something to let out
+    told: dict[str, object] | None = None  # the timeline, as the client knows it
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
@@ -295,6 +296,8 @@ class Answers:
         """Tell that a reply is over."""
         running = self._running.pop(turn)
         writer = running.writer
+        if running.told and usage.completion:
+            self._outbox.tell(self._protocol.timeline(running.told | {"llm": usage.report()}))
         if running.timeline and not running.replying.playout.sent:
             self.ledger.turned()  # an answer in text has no timeline to be told in
         if running.replying.playout.sent:
@@ -327,7 +330,8 @@ class Answers:
             for mark, seconds in timeline.marks.items():
                 self._tap.observe("turn_seconds", seconds, mark=mark)
             drafts = [draft.report() for draft in self.ledger.turned()]
-            self._outbox.tell(self._protocol.timeline(timeline.report(running.response_id) | {"drafts": drafts}))
+            running.told = timeline.report(running.response_id) | {"drafts": drafts}
+            self._outbox.tell(self._protocol.timeline(running.told))
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,6 +257,7 @@ async def run(config: Config) -> None:
         server = Server(Gateway(config, engines, metrics), metrics)
         with listen(config.server) as listener:
             _announce(config, listener.getsockname()[1])
+            print(f"  devices   {devices(config, engines)}")
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(watch_loop, metrics)
                 await server.serve([listener])
@@ -279,10 +280,21 @@ def _announce(config: Config, port: int) -> None:
     print(f"  realtime  ws://{place}/v1/realtime   metrics  http://{place}/metrics")
     for name in needed(config):
         print(f"  {REGISTRY[name].kind:9} {name}: {REGISTRY[name].about}")
-    if config.llm.url:
-        print(f"  llm       {config.llm.engine} at {config.llm.url}")
     if not keys_required(config.auth, host):
         print("  no key is needed to call" + ("" if config.auth.mode == "none" else ": only this machine reaches it"))
+
+
+def devices(config: Config, engines: Engines) -> str:
+    """Where each engine computes: "cpu", "cuda", the servers it asks, or its name where that is not known."""
+    known = {"silero", "smart-turn", "piper", "llama"}
+    names = {"vad": config.vad.engine, "turn": config.endpoint.engine, "tts": config.tts.engine}
+    places = {slot: "cpu" if name in known else name for slot, name in names.items() if name}
+    places["asr"] = getattr(engines.asr, "device", "") or config.asr.engine
+    for slot, llm in (("llm", config.llm), ("fallback", config.llm.fallback), ("quick", config.llm.quick)):
+        if llm.engine:
+            urls = [llm.url, *config.llm.workers] if llm is config.llm else [llm.url]
+            places[slot] = "cpu" if llm.engine in known else f"{llm.engine} at {' and '.join(filter(None, urls))}"
+    return ", ".join(f"{slot} {place}" for slot, place in places.items())
 
 
 def serve(config: Config) -> None:

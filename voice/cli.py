@@ -1,6 +1,8 @@
 """The command line: `rejoinder`."""
 
+import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
@@ -13,9 +15,11 @@ import typer
 from rich.filesize import decimal
 from rich.table import Table
 
-from voice.config import Config
+from voice.advise import CONTEXT, LARGEST, MOST_GPUS, SHORTEST_CONTEXT, Advice, DoesNotFit, Gpu, advise
+from voice.config import Config, LimitsConfig
 from voice.console import ConfigOption, Mistake, SetOption, fetch, load_config, progress, wide_console, written
 from voice.evaluation.cli import evaluation
+from voice.llm_models import BILLION, MODELS, Model, guessed, shape_of
 from voice.models import REGISTRY, ModelError, Store, needed
 from voice.settings import ConfigError, check, render
 from voice.subtitles import Format
@@ -30,6 +34,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help="Se
 models = typer.Typer(help="Model files: what is needed, fetch it, check it.")
 app.add_typer(models, name="models")
 app.add_typer(evaluation, name="eval")
+sglang = typer.Typer(help="An SGLang server for the language model.")
+app.add_typer(sglang, name="sglang")
+
+
+@sglang.callback()
+def _sglang() -> None: ...
+
 
 NamesArgument = Annotated[list[str] | None, typer.Argument(help="Names as in `models list`; those needed if none.")]
 
@@ -282,6 +293,62 @@ async def _say(text: str, output: Path, rate: int | None, config: Config, store:
             audio = await say(text, tts, config, advance=partial(bars.advance, task))
     sound = resample(audio, rate or audio.rate)
     written(output, lambda place: write(place, sound, SOUND_FILES[output.suffix.lower()]))
+
+
+@sglang.command("advise")
+def advise_sglang(
+    memory: Annotated[float, typer.Option(help="GiB of one GPU.", min=1, max=LARGEST)],
+    model: Annotated[str, typer.Option(help=f"{', '.join(MODELS)}; a folder with config.json; or any name.")],
+    gpus: Annotated[int, typer.Option(help="GPUs of that size.", min=1, max=MOST_GPUS)] = 1,
+    sessions: Annotated[int, typer.Option(help="Calls at the same time.", min=1)] = LimitsConfig().sessions,
+    context: Annotated[int, typer.Option(help="Tokens of a call.", min=SHORTEST_CONTEXT)] = CONTEXT,
+    parameters: Annotated[float, typer.Option(help="Billions, of a model that is not known.", min=0)] = 0.0,
+    fp8: Annotated[bool, typer.Option(help="The GPU computes with 8 bits: L4, RTX 40, H100 and newer do.")] = True,
+) -> None:
+    """Print how to launch SGLang so that so many calls fit, and why."""
+    try:
+        advice = advise(_model(model, parameters * BILLION), Gpu(memory, gpus, fp8), sessions, context)
+    except DoesNotFit as error:
+        raise Mistake(str(error)) from error
+    table = Table(show_header=False, box=None, pad_edge=False)
+    for name, figure in advice.reasons():
+        table.add_row(name, figure)
+    console = wide_console()
+    console.print(table, highlight=False)
+    if advice.remedies:
+        console.print(f"for all {sessions}: {'; or '.join(advice.remedies)}", markup=False, highlight=False)
+    _print_launch(advice)
+
+
+def _print_launch(advice: Advice) -> None:
+    """What to copy: the launch lines, and the settings that go with them."""
+    workers = range(advice.plan.workers)
+    for worker in workers:
+        print(f"\nsglang serve {shlex.join(advice.arguments(worker))}")
+    urls = [f"http://127.0.0.1:{30000 + worker}" for worker in workers]
+    settings = {"engine": "sglang", "model": advice.plan.model.path, "url": urls[0], "workers": urls[1:]}
+    print("\n[llm]")
+    for key, value in settings.items():
+        if value:
+            print(f"{key} = {json.dumps(value)}")
+
+
+def _model(name: str, parameters: float) -> Model:
+    """A model of the table, of a folder with its config.json, or of the size given."""
+    known = MODELS.get(name.lower()) or next((each for each in MODELS.values() if name in (each.path, each.fp8)), None)
+    if known:
+        return known
+    file = Path(name) / "config.json" if Path(name).is_dir() else Path(name)
+    try:
+        if file.is_file():
+            return Model(str(file.parent), shape_of(json.loads(file.read_bytes()), parameters))
+    except (OSError, ValueError, AttributeError) as error:
+        if not parameters:
+            raise Mistake(f"{file}: does not tell the model's shape ({error}); give --parameters") from error
+    if not parameters:
+        names = ", ".join(MODELS)
+        raise Mistake(f"{name}: not known; choose one of {names}, a folder with config.json, or give --parameters")
+    return Model(name, guessed(parameters))
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

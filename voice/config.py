@@ -3,6 +3,7 @@
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct, field
+from msgspec.structs import replace
 
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 Positive = Annotated[float, Meta(gt=0)]
@@ -118,6 +119,16 @@ class AsrConfig(Part, frozen=True):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
+class OtherLlm(Part, frozen=True):
+    """Another language model; in all else it is as [llm] says."""
+
+    engine: str = ""
+    """Empty: there is none."""
+    model: str = "auto"
+    url: str = ""
+    key: str = ""
+
+
 class LlmConfig(Part, frozen=True):
     """Answering. `url` is the server of the engines "sglang" and "openai"; the embedded engine needs none."""
 
@@ -125,6 +136,8 @@ class LlmConfig(Part, frozen=True):
     model: str = "auto"
     """A registry name for the embedded engine ("auto": what this machine holds), else the server's model name."""
     url: str = ""
+    workers: tuple[str, ...] = ()
+    """Further servers with the same model, besides `url`."""
     key: str = ""
     instructions: str = (
         "You are a friendly voice assistant on a call. Answer in one or two short spoken sentences. "
@@ -140,6 +153,27 @@ class LlmConfig(Part, frozen=True):
     connect_seconds: Positive = 3.0
     first_token_seconds: Positive = 20.0
     stall_seconds: Positive = 10.0
+    stop: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    """An answer ends before any of these texts."""
+    sampling: dict[str, int | float] = {}
+    """Further fields of a request, for instance top_p."""
+    fallback: OtherLlm = OtherLlm()
+    """Answers while the one above cannot."""
+    quick: OtherLlm = OtherLlm()
+    """A small model that says the first clause while the one above still reads the prompt."""
+
+    def other(self, other: OtherLlm) -> "LlmConfig":
+        """This, with another model in place of the one it names."""
+        return replace(
+            self,
+            engine=other.engine,
+            model=other.model,
+            url=other.url,
+            key=other.key,
+            workers=(),
+            fallback=OtherLlm(),
+            quick=OtherLlm(),
+        )
 
 
 class TtsConfig(Part, frozen=True):

@@ -100,13 +100,14 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Everything a language model needs for one answer."""
+    """Everything a language model needs for one answer; `opening` is the answer's beginning, which it goes on from."""
 
     messages: tuple[Message, ...]
     tools: tuple[Mapping[str, object], ...] = ()
     tool_choice: str | Mapping[str, object] = "auto"
     max_tokens: int = 256
     temperature: float = 0.7
+    opening: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +124,7 @@ class Usage:
     Attributes:
         finish: why it ended.
         accept_length: mean tokens accepted per verification step where the engine speculates, else 0.
+        accept_rate: share of the drafted tokens that were accepted, in [0, 1]; 0 where the engine does not say.
     """
 
     prompt: int = 0
@@ -130,6 +132,17 @@ class Usage:
     completion: int = 0
     finish: Literal["stop", "length", "tool_calls", "abort"] = "stop"
     accept_length: float = 0.0
+    accept_rate: float = 0.0
+
+    def report(self) -> dict[str, object]:
+        """For a client's waterfall."""
+        return {
+            "prompt": self.prompt,
+            "cached": self.cached,
+            "completion": self.completion,
+            "accept_length": round(self.accept_length, 2),
+            "accept_rate": round(self.accept_rate, 2),
+        }
 
 
 LlmEvent = TextDelta | ToolCall | Usage

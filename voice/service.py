@@ -1,15 +1,21 @@
 """The engines of one process, opened together."""
 
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from msgspec.structs import replace
+
 from streams.lane import Lane
 from streams.tap import SILENT, Tap
 from voice.answering import Engines
-from voice.config import Config
-from voice.engines import Setup, find
+from voice.config import Config, LlmConfig
+from voice.engines import EngineError, Llm, Setup, find
+from voice.engines.fallback import Fallback
 from voice.engines.metered import MeteredAsr, MeteredLlm, MeteredTts
+from voice.engines.quick import Quick
+from voice.engines.workers import Workers
 from voice.events import Priority
 from voice.models import Store
 
@@ -24,7 +30,37 @@ def open_engine(slot: str, config: Config, store: Store, lane: Lane, tap: Tap = 
         EngineError: no such engine.
         ModelError: its model is not in the store.
     """
-    return find(slot, getattr(config, slot).engine)(Setup(config=config, model=store.folder, lane=lane, tap=tap))
+    setup = Setup(config=config, model=store.folder, lane=lane, tap=tap)
+    return _llm(setup) if slot == "llm" else find(slot, getattr(config, slot).engine)(setup)
+
+
+def _llm(setup: Setup) -> Llm:
+    """The configured language model, its servers, its fallback and its quick one as one engine."""
+    config = setup.config.llm
+    llm = _servers(setup, config)
+    for name, other in (("fallback", config.fallback), ("quick", config.quick)):
+        if not other.engine:
+            continue
+        try:
+            second = _one(setup, config.other(other))
+        except EngineError as error:
+            raise EngineError(f"[llm.{name}], written like [llm]: {error}") from error
+        llm = Fallback(llm, second, setup.tap) if name == "fallback" else Quick(llm, second)
+    return llm
+
+
+def _servers(setup: Setup, config: LlmConfig) -> Llm:
+    if not config.workers:
+        return _one(setup, config)
+    if config.engine == "llama":
+        raise EngineError('llm.workers: the embedded engine has none; set llm.engine = "sglang" or "openai"')
+    urls = [config.url, *config.workers]
+    return Workers([_one(setup, replace(config, url=url)) for url in urls], urls, config, setup.tap)
+
+
+def _one(setup: Setup, config: LlmConfig) -> Llm:
+    engine: Llm = find("llm", config.engine)(dataclasses.replace(setup, config=replace(setup.config, llm=config)))
+    return engine
 
 
 @asynccontextmanager

@@ -15,7 +15,10 @@ from voice.config import Config
 PREFIX = "REJOINDER__"
 FILE_VARIABLE = "REJOINDER_CONFIG"
 FILE_HERE = "rejoinder.toml"
-SECRETS = ("auth.keys", "auth.secret", "captions.publish_keys", "captions.read_keys", "llm.key", "webrtc.turn_password")
+SECRETS = (
+    "auth.keys", "auth.secret", "captions.publish_keys", "captions.read_keys", "llm.key", "llm.fallback.key",
+    "llm.quick.key", "webrtc.turn_password",
+)  # fmt: skip
 
 Key = tuple[str, ...]
 

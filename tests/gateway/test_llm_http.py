@@ -1,6 +1,7 @@
 """The HTTP language-model engines against a server that misbehaves on purpose, over real sockets."""
 
 import socket
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -27,7 +28,7 @@ from tests.chat_server import (
     then_silence,
     usage,
 )
-from voice.engines import ContextOverflow, EngineError
+from voice.engines import ContextOverflow, EngineError, Unfit
 from voice.engines.chat import EVENT_BYTES, ChatLlm
 from voice.events import Message, Priority, Prompt, TextDelta, ToolCall, Usage
 
@@ -49,6 +50,7 @@ async def test_an_answer_is_streamed_with_its_usage(server: Server) -> None:
         "temperature": 0.5,
         "stream": True,
         "stream_options": {"include_usage": True},
+        "chat_template_kwargs": {"enable_thinking": False},
     }
 
 
@@ -219,6 +221,76 @@ async def test_a_prompt_that_is_too_long_is_told_apart(server: Server, body: obj
     async with engine(server) as llm:
         with pytest.raises(ContextOverflow, match="too long for the context window"):
             await ask(llm)
+
+
+def refusal(field: str, advice: str = "") -> bytes:
+    message = f"Unsupported parameter: '{field}' is not supported with this model.{advice}"
+    return answer(400, {"error": {"message": message, "type": "invalid_request_error", "param": field}})
+
+
+NEWER = " Use 'max_completion_tokens' instead."
+LIST = [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "input": {"temperature": 0.5}}]
+
+
+@pytest.mark.parametrize(
+    ("scene", "gone", "come"),
+    [
+        (refusal("max_tokens", NEWER), "max_tokens", {"max_completion_tokens": 20}),
+        (refusal("temperature"), "temperature", {}),
+        (refusal("top_p"), "top_p", {}),
+        (answer(422, {"detail": LIST}), "stream_options", {}),
+        (answer(400, {"message": "Unrecognized request argument: stream_options"}), "stream_options", {}),
+        (answer(400, b'[{"message": "Unknown name \\"stop\\": Cannot find field."}]'), "stop", {}),
+    ],
+)
+async def test_a_server_is_asked_without_what_it_refuses_from_then_on(
+    server: Server, scene: bytes, gone: str, come: dict[str, object]
+) -> None:
+    server.scenes = [scene, GOOD]
+    async with engine(server, stop=("User:",), sampling={"top_p": 0.9}) as llm:
+        assert len(await ask(llm)) == len(await ask(llm)) == 3
+    (_, first), *later = server.chats
+    assert first["stop"] == ["User:"]
+    assert first["top_p"] == 0.9
+    assert len(later) == 2
+    for _, body in later:
+        assert body == {name: value for name, value in first.items() if name != gone} | come
+
+
+async def test_a_server_that_refuses_several_fields_names_them_one_by_one(server: Server) -> None:
+    server.scenes = [refusal("chat_template_kwargs"), refusal("max_tokens", NEWER), refusal("temperature"), GOOD]
+    async with engine(server) as llm:
+        assert len(await ask(llm)) == 3
+        assert len(await ask(llm)) == 3
+    assert len(server.chats) == 5
+    assert set(server.chats[-1][1]) == {"model", "messages", "max_completion_tokens", "stream", "stream_options"}
+
+
+@pytest.mark.parametrize("field", ["messages", "tools", "max_tokens", "model"])
+async def test_what_an_answer_needs_is_not_left_out(server: Server, field: str) -> None:
+    server.scenes = [refusal(field), GOOD]
+    async with engine(server) as llm:
+        with pytest.raises(Unfit, match="refused the request"):
+            await ask(llm)
+        assert len(await ask(llm)) == 3
+    assert server.chats[0][1] == server.chats[1][1]
+
+
+async def test_a_prompt_too_long_is_not_taken_for_a_field_too_many(server: Server) -> None:
+    message = "'max_tokens' or 'max_completion_tokens' is too large. This model's maximum context length is 99 tokens."
+    server.scenes = [answer(400, {"error": {"message": message, "param": "max_tokens"}})]
+    async with engine(server) as llm:
+        with pytest.raises(ContextOverflow):
+            await ask(llm)
+    assert len(server.chats) == 1
+
+
+async def test_an_answer_may_go_on_from_its_opening(server: Server) -> None:
+    async with engine(server) as llm:
+        await ask(llm, replace(PROMPT, opening="Well,"))
+    body = server.chats[0][1]
+    assert body["messages"][-1] == {"role": "assistant", "content": "Well,"}
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
 
 
 # Streams that go wrong --------------------------------------------------------------------------------------

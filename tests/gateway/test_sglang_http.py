@@ -1,6 +1,7 @@
 """The SGLang engine against a server that misbehaves on purpose, over real sockets."""
 
 import json
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -46,10 +47,12 @@ def until_aborted(server: Server, begun: bytes = SSE + delta(content="Hel")) -> 
 async def test_sglang_is_told_our_name_for_the_request_and_its_rank(
     server: Server, priority: Priority, rank: int
 ) -> None:
-    speculation = event({"choices": [], "sglext": {"spec_tokens_details": {"spec_accept_length": 2.5}}})
+    speculation = event(
+        {"choices": [], "sglext": {"spec_tokens_details": {"spec_accept_length": 2.5, "spec_accept_rate": 0.75}}}
+    )
     server.scenes = [SSE + delta(content="a") + delta("stop") + speculation + usage() + DONE]
     async with engine(server, SglangLlm) as llm, llm.stream(PROMPT, request=REQUEST, priority=priority) as events:
-        assert [item async for item in events][-1] == Usage(9, 4, 2, "stop", accept_length=2.5)
+        assert [item async for item in events][-1] == Usage(9, 4, 2, "stop", accept_length=2.5, accept_rate=0.75)
     body = server.chats[0][1]
     assert (body["rid"], body["priority"]) == (REQUEST, rank)
     assert not server.aborted.is_set()
@@ -127,6 +130,16 @@ async def test_what_is_said_is_read_in_advance_without_an_answer(server: Server)
         assert await llm.prefill(PROMPT, request=REQUEST) == Usage(9, 4, 0, "length")
     [(_, body)] = server.chats
     assert (body["max_tokens"], body["priority"], body["rid"]) == (0, 25, REQUEST)
+
+
+async def test_an_answer_goes_on_from_its_opening_without_thinking(server: Server) -> None:
+    async with engine(server, SglangLlm) as llm:
+        await ask(llm, replace(PROMPT, opening="Well,"))
+    body = server.chats[0][1]
+    assert body["messages"][-1] == {"role": "assistant", "content": "Well,"}
+    assert body["continue_final_message"]
+    assert "add_generation_prompt" not in body
+    assert body["chat_template_kwargs"] == {"enable_thinking": False}
 
 
 async def test_a_cancelled_prefill_is_aborted(server: Server) -> None:

@@ -1,6 +1,7 @@
 """Engines and a caller for conversations in virtual time: words are stretches of constant samples, so that sound can
 be read back exactly on either side."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -188,6 +189,7 @@ class ScriptedLlm(Part):
 
     Attributes:
         given: words that were taken from it, over all answers.
+        usage: what it says of itself at the end of an answer, but for the words.
     """
 
     context = 2048
@@ -199,6 +201,7 @@ class ScriptedLlm(Part):
         self.each = each
         self.prompts: list[Prompt] = []
         self.given = 0
+        self.usage = Usage(prompt=10)
         self.warmed: list[Prompt] = []
         self.breaks_after: int | None = None
 
@@ -224,7 +227,7 @@ class ScriptedLlm(Part):
             self.given += 1
             yield ToolCall("call_1", word[5:], "{}") if word.startswith("call:") else TextDelta(f"{word} ")
             await anyio.sleep(self.each)
-        yield Usage(prompt=10, completion=len(words))
+        yield dataclasses.replace(self.usage, completion=len(words))
 
 
 class ScriptedTts(Part):

@@ -9,7 +9,7 @@ from streams.link import LinkClosed, SlowReader
 from tests.session.scripted import call, sound_of, text_in
 from voice.config import PhrasesConfig
 from voice.engines import ContextOverflow
-from voice.events import Prompt
+from voice.events import Prompt, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -315,6 +315,21 @@ async def test_the_timeline_of_a_turn_adds_up() -> None:
         assert sum(span["ms"] for span in timeline["spans_ms"]) == pytest.approx(total, abs=1)
         [sounded] = [v for name, v, labels in caller.tap.calls if labels.get("mark") == "voice_to_voice"]
         assert sounded * 1000 == pytest.approx(total, abs=0.1)
+
+
+async def test_the_timeline_is_told_again_with_the_models_tokens() -> None:
+    async with call(extensions=True) as caller:
+        caller.llm.usage = Usage(prompt=40, cached=30, accept_length=2.25, accept_rate=0.4375)
+        await caller.say("what time is it")
+        await caller.until(lambda: "response.done" in caller.types())
+        first, last = (event.timeline for _, event in caller.events if hasattr(event, "timeline"))
+        assert last == first | {
+            "llm": {"prompt": 40, "cached": 30, "completion": 6, "accept_length": 2.25, "accept_rate": 0.44}
+        }
+        types = caller.types()
+        assert types.index("response.output_audio.delta") < len(types) - 1 - types[::-1].index(
+            "rejoinder.turn.timeline"
+        )
 
 
 async def test_a_client_that_does_not_read_is_let_go() -> None:

@@ -74,7 +74,7 @@ async def test_what_was_begun_early_and_kept_is_in_the_books() -> None:
         assert ledger(caller) == {"hit": 1}
         [saved] = [value for name, value, _ in caller.tap.calls if name == "speculation_saved_seconds"]
         assert 0.1 < saved < 0.5
-        [timeline] = [event.timeline for _, event in caller.events if isinstance(event, ev.Timeline)]
+        timeline, *_ = [event.timeline for _, event in caller.events if isinstance(event, ev.Timeline)]
         [draft] = timeline["drafts"]
         assert draft["outcome"] == "hit"
         assert draft["saved_ms"] == pytest.approx(1000 * saved, abs=0.1)
@@ -255,6 +255,6 @@ async def test_a_timeline_tells_of_its_own_turns_drafts_alone() -> None:
         await caller.send(caller.client.update(output_modalities=["audio"]))
         await caller.say("what time is it")
         await answered(caller, 4)
-        [timeline] = [event.timeline for _, event in caller.events if isinstance(event, ev.Timeline)]
+        timeline, *_ = [event.timeline for _, event in caller.events if isinstance(event, ev.Timeline)]
         assert len(timeline["drafts"]) == 1
         assert ledger(caller) == {"hit": 4}

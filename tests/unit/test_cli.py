@@ -2,9 +2,11 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from importlib.metadata import version
 from itertools import pairwise
@@ -17,10 +19,12 @@ from hypothesis import strategies as st
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from streams.audio import read
+from voice.advise import Gpu, advise
 from voice.cli import main
 from voice.config import Config, VadConfig
 from voice.events import Word
 from voice.files import FRAME, LONGEST, RATE, passages
+from voice.llm_models import MODELS
 from voice.models import needed
 from voice.subtitles import CUE_SECONDS, cues, render
 
@@ -58,6 +62,8 @@ def rejoinder(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str
         (["models", "verify", "smollm2-135m", "--set", "models.dir=nix"], "rejoinder models fetch smollm2-135m"),
         (["transcribe", "nix.wav"], "nix.wav: no such file"),
         (["transcribe", "a.wav", "b.wav", "--format", "srt"], "give a folder"),
+        (["sglang", "advise", "--memory", "16", "--model", "qwen3-32b"], "does not fit 16 GiB: its weights"),
+        (["sglang", "advise", "--memory", "16", "--model", "nix"], "nix: not known; choose one of"),
         (["say", "Hello.", "-o", "hello.mp4"], "hello.mp4: name a file that ends in .wav, .flac, .ogg"),
     ],
 )
@@ -93,6 +99,30 @@ def test_models_list_shows_all(rejoinder: Command) -> None:
     assert "whisper-tiny.en" in stdout
     assert "absent, needed" in stdout
     assert "your own files in nix" in stdout
+
+
+def test_advice_is_a_line_to_copy_and_why(rejoinder: Command) -> None:
+    status, stdout, _ = rejoinder("sglang", "advise", "--memory", "24", "--model", "Qwen/Qwen3-8B", "--sessions", "8")
+    assert status == 0
+    [line] = [line for line in stdout.splitlines() if line.startswith("sglang serve ")]
+    assert shlex.split(line)[2:] == advise(MODELS["qwen3-8b"], Gpu(24), 8).arguments()
+    assert "8 of 8 wanted" in stdout
+    assert tomllib.loads(stdout[stdout.index("[llm]") :])["llm"]["url"] == "http://127.0.0.1:30000"
+
+
+def test_advice_for_a_folder_or_a_size(rejoinder: Command, tmp_path: Path) -> None:
+    shape = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
+    more = {"num_key_value_heads": 3, "vocab_size": 49152, "tie_word_embeddings": True}
+    (tmp_path / "config.json").write_text(json.dumps(shape | more))
+    status, stdout, _ = rejoinder("sglang", "advise", "--memory", "8", "--model", str(tmp_path))
+    assert status == 0
+    assert "0.1 billion parameters, 30 layers, 3 KV heads of 64" in stdout
+    assert f"--model-path {tmp_path}" in stdout
+    (tmp_path / "config.json").write_text("{}")
+    assert rejoinder("sglang", "advise", "--memory", "8", "--model", str(tmp_path))[0] == 2
+    status, stdout, _ = rejoinder("sglang", "advise", "--memory", "24", "--model", "mine", "--parameters", "3")
+    assert status == 0
+    assert "assumed" in stdout
 
 
 def test_start_is_light() -> None:

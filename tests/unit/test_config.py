@@ -31,7 +31,8 @@ def test_default_toml_is_the_defaults_in_full_with_a_comment_each() -> None:
     config, origins = load(path, {}, ())
     assert config == Config()
     assert tomllib.loads(path.read_text()).keys() == set(Config.__struct_fields__)
-    assert [key for key, origin in origins.items() if origin == "default"] == ["models.paths"]  # an empty table
+    empty_tables = [key for key, origin in origins.items() if origin == "default"]
+    assert empty_tables == ["models.paths", "llm.sampling"]
     section = ""
     for line in path.read_text().splitlines():
         section = line if line.startswith("[") else section
@@ -70,6 +71,23 @@ def test_finds_the_file(written: Written, tmp_path: Path, monkeypatch: pytest.Mo
 )
 def test_lists_from_the_environment(text: str, keys: tuple[str, ...]) -> None:
     assert load(None, {"REJOINDER__AUTH__KEYS": text}, ())[0].auth.keys == keys
+
+
+def test_other_language_models_are_sections_of_their_own(written: Written) -> None:
+    file = written(
+        '[llm]\nengine = "sglang"\nstop = ["User:"]\n[llm.sampling]\ntop_p = 0.9\n[llm.fallback]\nengine = "llama"'
+    )
+    env = {"REJOINDER__LLM__FALLBACK__KEY": "hush", "REJOINDER__LLM__WORKERS": "http://a, http://b"}
+    config, origins = load(file, env, ["llm.quick.engine=openai", "llm.sampling.top_k=40"])
+    assert config.llm.workers == ("http://a", "http://b")
+    assert config.llm.sampling == {"top_p": 0.9, "top_k": 40}
+    assert (config.llm.fallback.engine, config.llm.quick.engine) == ("llama", "openai")
+    fallback = config.llm.other(config.llm.fallback)
+    assert (fallback.engine, fallback.key, fallback.stop, fallback.workers) == ("llama", "hush", ("User:",), ())
+    text = render(config, origins)
+    assert "hush" not in text
+    assert tomllib.loads(text)["llm"]["fallback"]["key"] == "***"
+    assert tomllib.loads(text)["llm"]["sampling"] == {"top_p": 0.9, "top_k": 40}
 
 
 def test_tables_of_free_names_are_added_to(written: Written) -> None:

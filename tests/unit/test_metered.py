@@ -12,7 +12,7 @@ from tests.session.scripted import ScriptedAsr, ScriptedLlm, ScriptedTts, echo
 from tests.taps import Recorder
 from voice.engines import EngineError
 from voice.engines.metered import MeteredAsr, MeteredLlm, MeteredTts
-from voice.events import Hypothesis, Message, Priority, Prompt, Speech, Usage
+from voice.events import Hypothesis, LlmEvent, Message, Priority, Prompt, Speech, Usage
 
 pytestmark = pytest.mark.anyio
 
@@ -66,3 +66,20 @@ async def test_tokens_read_in_advance_are_counted_where_any_were(read: Usage, to
     timed = [labels for name, _, labels in tap.calls if name == "engine_seconds"]
     assert counted == tokens
     assert timed == [{"engine": "llm", "job": "prefill"}] * len(tokens)
+
+
+async def test_what_became_of_an_engines_drafts_is_reported() -> None:
+    class Drafting(ScriptedLlm):
+        @asynccontextmanager
+        async def stream(self, *_: object, **__: object) -> AsyncIterator[AsyncIterator[LlmEvent]]:
+            async def events() -> AsyncIterator[LlmEvent]:
+                yield Usage(completion=9, accept_length=2.5, accept_rate=0.5)
+
+            yield events()
+
+    tap = Recorder()
+    prompt = Prompt((Message("user", "Hello"),))
+    async with MeteredLlm(Drafting(echo), tap).stream(prompt, request="0" * 32, priority=Priority.FINAL) as events:
+        [event async for event in events]
+    assert ("llm_accept_length", 2.5, {}) in tap.calls
+    assert ("llm_accept_rate", 0.5, {}) in tap.calls

@@ -342,7 +342,7 @@ def test_registry_is_consistent() -> None:
 
 def test_needed_follows_the_engines() -> None:
     config = Config()
-    assert needed(config) == [config.endpoint.model, config.asr.model, llm_model(config), config.tts.voice]
+    assert needed(config) == [config.endpoint.model, config.asr.model, llm_model(config.llm), config.tts.voice]
     remote = msgspec.structs.replace(config, llm=msgspec.structs.replace(config.llm, engine="sglang"))
     assert needed(remote) == [config.endpoint.model, config.asr.model, config.tts.voice]
     silent = msgspec.structs.replace(remote, endpoint=msgspec.structs.replace(config.endpoint, engine=""))

@@ -89,6 +89,15 @@ async def test_a_demanded_call_that_does_not_come() -> None:
         await heard(['{"name": "lo'], must=True)
 
 
+async def test_a_demanded_call_may_also_come_as_one() -> None:
+    async def events() -> AsyncIterator[LlmEvent]:
+        yield ToolCall("call_1", "wait", "{}")
+        yield Usage(5, 0, 3, "tool_calls")
+
+    heard = [event async for event in with_written_calls(events(), PROMPT, must=True)]
+    assert heard == [ToolCall("call_1", "wait", "{}"), Usage(5, 0, 3, "tool_calls")]
+
+
 def test_a_demand_becomes_a_schema_and_leaves_the_prefix_alone() -> None:
     assert forced(PROMPT) is None
     for choice, names in (("required", ["look", "wait"]), ({"type": "function", "name": "wait"}, ["wait"])):

@@ -34,7 +34,11 @@ class EngineError(Exception):
     """An engine could not do what was asked; the message says why and what to do."""
 
 
-class ContextOverflow(EngineError):
+class Unfit(EngineError):
+    """The request is at fault, not the engine: no other of its kind would take it either."""
+
+
+class ContextOverflow(Unfit):
     """The prompt does not fit into the model's context window."""
 
 

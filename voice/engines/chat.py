@@ -14,7 +14,7 @@ from anyio import fail_after, move_on_after
 
 from voice.config import LlmConfig
 from voice.engines import EngineError, Setup
-from voice.engines.chat_wire import Answer, Garbled, request_body, trouble
+from voice.engines.chat_wire import Answer, Garbled, refused_field, request_body, trouble, without
 from voice.engines.sse import EventReader, EventTooLong
 from voice.events import LlmEvent, Priority, Prompt, Usage
 
@@ -28,6 +28,11 @@ DRAIN_SECONDS = 0.25
 """How long the end of a finished answer may take; a connection read to its end is used again."""
 KEEPALIVE_SECONDS = 4.0
 """Shorter than the five seconds after which llama-server and uvicorn drop an idle connection."""
+
+PLAINLY: dict[str, object] = {"chat_template_kwargs": {"enable_thinking": False}}
+"""A caller does not wait while a model thinks aloud; templates that know no thinking ignore it."""
+GO_ON: dict[str, object] = {"continue_final_message": True}
+"""The answer's opening is one with what follows (SGLang, vLLM); llama-server needs no telling."""
 
 LIMITS = httpx.Limits(max_connections=256, max_keepalive_connections=32, keepalive_expiry=KEEPALIVE_SECONDS)
 RESET = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -91,6 +96,8 @@ class ChatClient:
         self._remedy = remedy
         self._config = config
         self._resources = AsyncExitStack()
+        self._refused: set[str] = set()
+        """Fields of requests that this server does not take."""
         self.http = httpx.AsyncClient(
             base_url=url.rstrip("/").removesuffix("/v1"),
             headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -134,9 +141,12 @@ class ChatClient:
         """Stream the answer as `Llm.stream` says; `extra` joins the body. Leaving the block closes the connection.
 
         A server that cannot be connected to is tried twice; one that answers 503 (still loading) is asked again
-        for as long as `connect_seconds`. Nothing is repeated once a token has arrived.
+        for as long as `connect_seconds`; one that refuses a field of the request is asked without it, from then on.
+        Nothing is repeated once a token has arrived.
         """
-        body = request_body(prompt) | dict(extra)
+        body = request_body(prompt) | dict(extra) | self._config.sampling
+        if self._config.stop:
+            body["stop"] = self._config.stop
         deadline = anyio.current_time() + self._config.first_token_seconds
         response = await self._open(body, deadline)
         try:
@@ -147,11 +157,11 @@ class ChatClient:
 
     async def _open(self, body: dict[str, object], deadline: float) -> httpx.Response:
         loading_until = anyio.current_time() + self._config.connect_seconds
-        fresh = True
+        fresh, refused = True, set(self._refused)
         while True:
             if self.http.is_closed:
                 raise self._unreachable()
-            request = self.http.build_request("POST", "/v1/chat/completions", json=body)
+            request = self.http.build_request("POST", "/v1/chat/completions", json=without(body, refused))
             try:
                 with fail_after(deadline - anyio.current_time()):
                     response = await self.http.send(request, stream=True)
@@ -168,11 +178,20 @@ class ChatClient:
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     await response.aclose()
                     raise self._garbled()
+                self._remember(refused)
                 return response
             content = await self._error_body(response)
+            if field := refused_field(response.status_code, content, without(body, refused)):
+                refused.add(field)
+                continue
             if response.status_code != 503 or anyio.current_time() + LOADING_SECONDS > loading_until:
                 raise trouble(self.title, response.status_code, content)
             await anyio.sleep(LOADING_SECONDS)
+
+    def _remember(self, refused: set[str]) -> None:
+        if new := refused - self._refused:
+            self._refused |= new
+            log.warning("the server does not take some fields of a request", extra={"fields": sorted(new)})
 
     async def _error_body(self, response: httpx.Response) -> bytes:
         content = b""
@@ -298,7 +317,8 @@ class ChatLlm:
         self, prompt: Prompt, *, request: str, priority: Priority
     ) -> AsyncIterator[AsyncIterator[LlmEvent]]:
         """See `Llm.stream`."""
-        async with self._remote.stream(prompt, {}) as events:
+        go_on = {**GO_ON, "add_generation_prompt": False} if prompt.opening else {}
+        async with self._remote.stream(prompt, PLAINLY | go_on) as events:
             yield events
 
     async def prefill(self, prompt: Prompt, *, request: str) -> Usage:

@@ -4,13 +4,13 @@ Source: OpenAI API reference, "Chat" and "Chat completion chunk object"; llama-s
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
 
-from voice.engines import ContextOverflow, EngineError
+from voice.engines import ContextOverflow, EngineError, Unfit
 from voice.events import LlmEvent, Message, Prompt, TextDelta, ToolCall, Usage
 
 MAX_CALLS = 16
@@ -25,6 +25,12 @@ _FINISH: dict[str, Finish] = {
 }
 _TOO_LONG = re.compile(r"context (length|size|window)|maximum context|exceeds? the (available|maximum|model)", re.I)
 _TOO_LONG_KINDS = {"context_length_exceeded", "exceed_context_size_error"}
+
+
+NEWER = {"max_tokens": "max_completion_tokens"}
+_NEEDED = {"model", "messages", "stream", "tools", "tool_choice", "json_schema", "rid", *NEWER.values()}
+_NAMED = r"""(?x) (?<=['"`]) {0} (?=\\?['"`]) | (?<!\w) (?=\w+_) {0} (?!\w)"""
+"""A field's name where it can be nothing else: in quotation marks, or with an underscore in it."""
 
 
 class Garbled(Exception):
@@ -68,8 +74,24 @@ class _Error(msgspec.Struct):
     code: int | str | None = None
 
 
+class _Parameter(msgspec.Struct):
+    param: str | None = None
+
+
+class _Detail(msgspec.Struct):
+    loc: list[str | int] = []
+
+
+class _Complaint(msgspec.Struct):
+    """The same, for the fields it names: one as OpenAI has it, or a list as pydantic has it."""
+
+    error: _Parameter | None = None
+    detail: list[_Detail] | None = None
+
+
 class _Speculation(msgspec.Struct):
     spec_accept_length: float = 0.0
+    spec_accept_rate: float = 0.0
 
 
 class _Sglang(msgspec.Struct):
@@ -104,6 +126,8 @@ def request_body(prompt: Prompt) -> dict[str, object]:
         "stream": True,
         "stream_options": {"include_usage": True},
     }
+    if prompt.opening:
+        body["messages"] = [*map(_message, prompt.messages), _message(Message("assistant", prompt.opening))]
     if prompt.tools:
         body["tools"] = [nested(tool) for tool in prompt.tools]
         choice = prompt.tool_choice
@@ -156,7 +180,34 @@ def _trouble(title: str, status: int, detail: _Error) -> EngineError:
         case _ if status >= 500:
             return EngineError(f"{title} failed ({reason}); see its log, and try again")
         case _:
-            return EngineError(f"{title} refused the request ({reason}); check llm.model and the session's tools")
+            kind_of_error = Unfit if status in (400, 413, 422) else EngineError
+            return kind_of_error(f"{title} refused the request ({reason}); check llm.model and the session's tools")
+
+
+def refused_field(status: int, content: bytes, body: Mapping[str, object]) -> str:
+    """The field of a request that a server says it does not take and the answer can do without; or empty."""
+    if status not in (400, 422) or isinstance(trouble("", status, content), ContextOverflow):
+        return ""
+    try:
+        complaint = msgspec.json.decode(content, type=_Complaint)
+    except msgspec.DecodeError:
+        complaint = _Complaint()
+    if complaint.error and complaint.error.param:
+        named = {complaint.error.param}
+    elif complaint.detail:
+        named = {str(part) for detail in complaint.detail for part in detail.loc}
+    else:
+        named = {name for name in body if re.search(_NAMED.format(re.escape(name)), content.decode(errors="replace"))}
+    found = [name for name in body if name in named and name not in _NEEDED]
+    if "max_tokens" in found and NEWER["max_tokens"].encode() not in content:
+        found.remove("max_tokens")
+    return found[0] if found else ""
+
+
+def without(body: Mapping[str, object], fields: Collection[str]) -> dict[str, object]:
+    """The request without these fields, or with what replaces them."""
+    kept = {name: value for name, value in body.items() if name not in fields}
+    return kept | {NEWER[name]: body[name] for name in fields if name in NEWER and name in body}
 
 
 @dataclass
@@ -183,7 +234,7 @@ class Answer:
     done: bool = False
     _drafts: dict[int, _Draft] = field(default_factory=dict)
     _usage: _Usage = field(default_factory=_Usage)
-    _accept_length: float = 0.0
+    _speculation: _Speculation = field(default_factory=_Speculation)
 
     def feed(self, data: str) -> list[LlmEvent]:
         """What one server-sent event adds to the answer's text.
@@ -204,7 +255,7 @@ class Answer:
             raise _trouble(self.title, code if isinstance(code, int) else 500, chunk.error)
         self._usage = chunk.usage or self._usage
         if chunk.sglext and isinstance(chunk.sglext.spec_tokens_details, _Speculation):
-            self._accept_length = chunk.sglext.spec_tokens_details.spec_accept_length
+            self._speculation = chunk.sglext.spec_tokens_details
         events: list[LlmEvent] = []
         for choice in chunk.choices[:1]:
             delta = choice.delta or _Delta()
@@ -240,6 +291,7 @@ class Answer:
             cached=details.cached_tokens or 0 if details else 0,
             completion=self._usage.completion_tokens,
             finish="tool_calls" if calls and self.finish == "stop" else self.finish or "stop",
-            accept_length=self._accept_length,
+            accept_length=self._speculation.spec_accept_length,
+            accept_rate=self._speculation.spec_accept_rate,
         )
         return [*calls, usage]

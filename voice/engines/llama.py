@@ -151,7 +151,7 @@ class LlamaLlm:
         return self._running
 
     def _file(self) -> Path:
-        name = llm_model(self._setup.config)
+        name = llm_model(self._config)
         folder = self._setup.model(name)
         match sorted(folder.glob("*.gguf")):
             case [file]:

@@ -35,6 +35,11 @@ class MeteredAsr:
     async def __aexit__(self, *exc: object) -> None: ...
 
     @property
+    def device(self) -> str:
+        """Where it computes; empty where it does not say."""
+        return getattr(self._asr, "device", "")
+
+    @property
     def languages(self) -> tuple[str, ...]:
         """See `voice.engines.Asr`."""
         return self._asr.languages
@@ -135,6 +140,7 @@ class _TokenMeter:
         self._tap.observe("engine_seconds", now - self._begun, engine="llm", job="answer")
         if usage.accept_length:
             self._tap.observe("llm_accept_length", usage.accept_length)
+            self._tap.observe("llm_accept_rate", usage.accept_rate)
         tokens = {"prompt": usage.prompt, "cached": usage.cached, "completion": usage.completion}
         for kind, count in tokens.items():
             self._tap.count("llm_tokens_total", count, kind=kind)

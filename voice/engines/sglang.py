@@ -12,9 +12,9 @@ from anyio import current_time
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from voice.engines import EngineError, Setup
-from voice.engines.chat import RemoteModel, noting_end, read_out
+from voice.engines.chat import GO_ON, PLAINLY, RemoteModel, noting_end, read_out
 from voice.engines.chat_wire import nested
-from voice.engines.written_calls import with_written_calls
+from voice.engines.written_calls import demanded, with_written_calls
 from voice.events import LlmEvent, Priority, Prompt, Usage
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class SglangLlm:
         """
         async with (
             self._asked(prompt, request, _rank(priority)) as events,
-            aclosing(with_written_calls(events, prompt, must=False)) as called,
+            aclosing(with_written_calls(events, prompt, must=demanded(prompt))) as called,
         ):
             yield called
 
@@ -111,7 +111,11 @@ class SglangLlm:
     async def _read(self, prompt: Prompt, rank: int, request: _Request, send: MemoryObjectSendStream[Item]) -> None:
         """Read the response to its end, whether or not somebody still takes its events."""
         strict = replace(prompt, tools=tuple(_strict(tool) for tool in prompt.tools))
-        extra = {"rid": request.name, "priority": rank, "return_spec_tokens_details": True}
+        extra = {"rid": request.name, "priority": rank, "return_spec_tokens_details": True, **PLAINLY}
+        if prompt.opening:
+            extra |= GO_ON
+        if prompt.tools and prompt.tool_choice not in ("auto", "none"):
+            extra["parallel_tool_calls"] = False  # the grammar of several has no end; greedy models write on and on
         with send, request.connection:
             try:
                 async with self._remote.stream(strict, extra) as events:

@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from itertools import takewhile
 
 import anyio
 from anyio import current_time
 
 from streams.tap import Tap
 from voice.engines import EngineError
+from voice.engines.prefixes import Texts, shared, texts
 from voice.events import Prompt
 
 log = logging.getLogger(__name__)
@@ -19,10 +19,6 @@ QUIET_LOOKS = 2
 """Looks in a row that must find a slot idle: a request that was cancelled at once may reach the server after one."""
 LEAK_SECONDS = 2.0
 STUCK_SECONDS = 10.0
-FEW_LETTERS = 8
-"""Fewer in common are not worth another conversation's cache."""
-
-Texts = tuple[str, ...]
 
 
 @dataclass
@@ -84,12 +80,12 @@ class Slots:
         Raises:
             EngineError: none became free within `seconds`, or the engine is gone.
         """
-        texts = _texts(prompt)
+        wanted = texts(prompt)
         with anyio.move_on_after(seconds):
             while self._open:
-                slot = self._best(texts)
+                slot = self._best(wanted)
                 if slot and slot.cancelled is None:
-                    slot.texts, slot.taken, self._uses = texts, True, self._uses + 1
+                    slot.texts, slot.taken, self._uses = wanted, True, self._uses + 1
                     slot.used = self._uses
                     return Lease(slot.number)
                 await self._changed.wait()
@@ -139,43 +135,17 @@ class Slots:
             log.error("a cancelled request does not stop; the engine is restarted", extra={"slot": slot.number})
             kill()
 
-    def _best(self, texts: Texts) -> Slot | None:
+    def _best(self, wanted: Texts) -> Slot | None:
         """The slot that holds most of this conversation, even if its last request is only just stopping; else the
         one not used for longest. The instructions, which all callers may share, make no slot this caller's own."""
         able = [slot for slot in self._all if not slot.taken and not slot.leaked]
         if not able:
             return None
-        closest = max(able, key=lambda slot: _shared(slot.texts, texts))
-        if _shared(closest.texts, texts):
+        closest = max(able, key=lambda slot: shared(slot.texts, wanted))
+        if shared(closest.texts, wanted):
             return closest
         return min(able, key=lambda slot: (slot.cancelled is not None, slot.used, slot.number))
 
     def _notify(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-
-
-def _texts(prompt: Prompt) -> Texts:
-    """Tools and instructions first, as one; then message by message."""
-    system = [message.text for message in takewhile(lambda message: message.role == "system", prompt.messages)]
-    rest = prompt.messages[len(system) :]
-    return (repr((prompt.tools, system)), *(f"{message.text}{message.calls or ''}" for message in rest))
-
-
-def _shared(held: Texts, new: Texts) -> int:
-    """Characters of a conversation that a cache can serve: equal messages, then the beginning of one that has grown,
-    was revised near its end or was cut. A few letters in common are nothing; a cache of the instructions alone
-    is better than another conversation's."""
-    if held[:1] != new[:1]:
-        return 0
-    shared = int(len(held) == 1)
-    for one, other in zip(held[1:], new[1:], strict=False):
-        same = _common(one, other)
-        shared += same if same >= FEW_LETTERS and 2 * same >= min(len(one), len(other)) else 0
-        if one != other:
-            break
-    return shared
-
-
-def _common(one: str, other: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))

@@ -76,12 +76,15 @@ class WhisperAsr:
     """
 
     name = "whisper"
+    device = ""
+    """Where it computes, once it is loaded: "cpu" or "cuda"."""
 
     def __init__(self, setup: Setup) -> None:
         self._config = setup.config.asr
         self._folder = setup.model(self._config.model)
         self._lane = setup.lane
         self._model: Any = None
+        self.device = ""
         self.languages: tuple[str, ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -109,6 +112,7 @@ class WhisperAsr:
                 f"{self._folder}: does not load as a Whisper model on {device} ({error}); "
                 "give a CTranslate2 conversion with its tokenizer.json, and a device this machine has"
             ) from error
+        self.device = device
         self._tokens = tokens
         self._start = self._special("startoftranscript")
         self._plain = self._special("notimestamps")

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import replace
 
-from voice.engines import EngineError
+from voice.engines import Unfit
 from voice.engines.chat_wire import nested
 from voice.events import LlmEvent, Message, Prompt, TextDelta, ToolCall, Usage
 
@@ -25,14 +25,19 @@ def forced(prompt: Prompt) -> tuple[Prompt, dict[str, object]] | None:
     if isinstance(prompt.tool_choice, Mapping):
         wanted = _name(nested(prompt.tool_choice))
         functions = [function for function in functions if function.get("name") == wanted]
-    elif prompt.tool_choice != "required":
+    elif not demanded(prompt):
         return None
     if not functions:
-        raise EngineError("tool_choice demands a function that is not among the tools; add it or change tool_choice")
+        raise Unfit("tool_choice demands a function that is not among the tools; add it or change tool_choice")
     ask = "Call one of these functions. Answer with its name and arguments in JSON only.\n" + json.dumps(functions)
     messages = (*prompt.messages, Message("system", ask))
     schema = {"anyOf": [_call_schema(function) for function in functions]}
     return replace(prompt, messages=messages, tools=(), tool_choice="auto"), {"json_schema": schema}
+
+
+def demanded(prompt: Prompt) -> bool:
+    """Whether the answer has to be a call."""
+    return isinstance(prompt.tool_choice, Mapping) or prompt.tool_choice == "required"
 
 
 async def with_written_calls(
@@ -41,10 +46,10 @@ async def with_written_calls(
     """The events, with an answer that is written JSON for a function of the prompt turned into tool calls.
 
     Raises:
-        EngineError: `must` is set and the answer is no complete call.
+        Unfit: `must` is set and the answer is no complete call.
     """
     names = {str(function.get("name")) for function in _functions(prompt)}
-    held, holding = "", bool(names)
+    held, holding, called = "", bool(names), False
     async for event in events:
         match event:
             case TextDelta(text) if holding:
@@ -54,13 +59,16 @@ async def with_written_calls(
                     yield TextDelta(held)
             case Usage() if holding:
                 calls = written_calls(held, names)
-                if must and not calls:
-                    raise EngineError("the function call did not fit into the tokens allowed; raise max_output_tokens")
+                if must and not calls and not called:
+                    raise Unfit("the function call did not fit into the tokens allowed; raise max_output_tokens")
                 for call in calls:
                     yield call
                 if held and not calls:
                     yield TextDelta(held)
                 yield replace(event, finish="tool_calls") if calls else event
+            case ToolCall():
+                called = True
+                yield event
             case _:
                 yield event
 

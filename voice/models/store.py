@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
-from voice.config import Config, ModelsConfig
+from voice.config import Config, LlmConfig, ModelsConfig, OtherLlm
 from voice.models.fetch import FetchError, bring, intact
 from voice.models.progress import Reporter, Unseen
 from voice.models.registry import REGISTRY, Entry, Packages
@@ -197,16 +197,15 @@ def needed(config: Config) -> list[str]:
         names.append(config.endpoint.model)
     if config.asr.engine == "whisper":
         names.append(config.asr.model)
-    if config.llm.engine == "llama":
-        names.append(llm_model(config))
+    names += [llm_model(llm) for llm in (config.llm, config.llm.fallback, config.llm.quick) if llm.engine == "llama"]
     if config.tts.engine == "piper":
         names.append(config.tts.voice)
-    return names
+    return list(dict.fromkeys(names))
 
 
-def llm_model(config: Config) -> str:
+def llm_model(config: LlmConfig | OtherLlm) -> str:
     """The embedded engine's model, with "auto" resolved for this machine."""
-    return choose_llm(*machine()) if config.llm.model == "auto" else config.llm.model
+    return choose_llm(*machine()) if config.model == "auto" else config.model
 
 
 def choose_llm(cores: int, memory_bytes: int) -> str:
