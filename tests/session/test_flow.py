@@ -192,7 +192,7 @@ async def test_a_reply_that_is_taken_back_leaves_nothing() -> None:
 
 
 @given(st.floats(0, 8), st.sampled_from(["voice", "cancel", "hang up"]), st.sampled_from([0.0, 0.02, 0.3]))
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 def test_after_an_interruption_at_any_moment_all_edges_are_empty(moment: float, how: str, each: float) -> None:
     async def conversation() -> None:
         async with call(story(160)) as caller:

@@ -36,6 +36,7 @@ async def test_an_answer_goes_on_from_its_opening_on_what_was_read(llm: SglangLl
     assert read.prompt < usage.prompt
 
 
+@pytest.mark.parametrize("server", ["plain"], indirect=True)
 async def test_the_embedded_model_begins_while_the_server_reads(
     server: str, tap: Awaited, tell: Tell, model_folder: Callable[[str], Path]
 ) -> None:
