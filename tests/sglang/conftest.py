@@ -14,11 +14,10 @@ import pytest
 
 from tests.live import live as live
 from tests.sglang.asking import engine
-from tests.sglang.servers import MODES, RUNNING, Installation, Tell, running
+from tests.sglang.servers import MODES, PLAIN, RUNNING, URL, Installation, Tell, running
 from tests.taps import Awaited
 from voice.engines.sglang import SglangLlm
 
-URL = os.environ.get("REJOINDER_TEST_SGLANG_URL", "")
 TOOL = os.environ.get("REJOINDER_TEST_SGLANG_TOOL", "")
 HERE = Path(__file__).resolve().parent.parent.parent / ".sglang"
 
@@ -76,7 +75,7 @@ def installation(tell: Tell, model_folder: Callable[[str], Path]) -> Installatio
     return place
 
 
-@pytest.fixture(scope="session", params=["given"] if URL else list(MODES))
+@pytest.fixture(scope="session", params=[PLAIN] if URL else list(MODES))
 def server(request: pytest.FixtureRequest, tell: Tell) -> Iterator[str]:
     """URL of a server, one for each way of decoding."""
     if request.param == "given":

@@ -21,6 +21,9 @@ STANDALONE = (
 )
 MODES = {"plain": "", "ngram": NGRAM, "standalone": STANDALONE}
 """Flags of the ways a server decodes; the draft model of "standalone" is the model itself."""
+URL = os.environ.get("REJOINDER_TEST_SGLANG_URL", "")
+PLAIN = "given" if URL else "plain"
+"""Where one way of decoding is enough."""
 ALWAYS = (
     "--enable-priority-scheduling --default-priority-value 50 "
     "--constrained-json-disable-any-whitespace"  # else greedy answers may be spaces to the end

@@ -10,7 +10,7 @@ import pytest
 from streams.lane import Lane
 from streams.tap import SILENT
 from tests.sglang.asking import answer, ask, engine
-from tests.sglang.servers import Tell
+from tests.sglang.servers import PLAIN, Tell
 from tests.taps import Awaited
 from voice.config import Config, LlmConfig
 from voice.engines import Setup
@@ -36,7 +36,7 @@ async def test_an_answer_goes_on_from_its_opening_on_what_was_read(llm: SglangLl
     assert read.prompt < usage.prompt
 
 
-@pytest.mark.parametrize("server", ["plain"], indirect=True)
+@pytest.mark.parametrize("server", [PLAIN], indirect=True)
 async def test_the_embedded_model_begins_while_the_server_reads(
     server: str, tap: Awaited, tell: Tell, model_folder: Callable[[str], Path]
 ) -> None:
