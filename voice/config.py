@@ -251,8 +251,11 @@ class LoggingConfig(Part, frozen=True):
 
 VENDORS_MODELS = (
     "rejoinder gpt-realtime gpt-realtime-1.5 gpt-realtime-2 gpt-realtime-2.1 gpt-realtime-2.1-mini gpt-realtime-mini "
-    "gpt-4o-realtime-preview gpt-4o-mini-realtime-preview "
-    "gpt-realtime-whisper gpt-4o-transcribe gpt-4o-mini-transcribe whisper-1 tts-1 tts-1-hd gpt-4o-mini-tts"
+    "gpt-realtime-2025-08-28 gpt-realtime-mini-2025-10-06 gpt-realtime-mini-2025-12-15 "
+    "gpt-4o-realtime-preview gpt-4o-realtime-preview-2024-10-01 gpt-4o-realtime-preview-2024-12-17 "
+    "gpt-4o-realtime-preview-2025-06-03 gpt-4o-mini-realtime-preview gpt-4o-mini-realtime-preview-2024-12-17 "
+    "gpt-transcribe gpt-live-transcribe gpt-4o-transcribe gpt-4o-transcribe-diarize gpt-4o-mini-transcribe "
+    "gpt-4o-mini-transcribe-2025-12-15 gpt-realtime-whisper whisper-1 tts-1 tts-1-hd gpt-4o-mini-tts"
 )
 VENDORS_VOICES = "alloy ash ballad cedar coral echo fable marin nova onyx sage shimmer verse"
 

@@ -263,6 +263,20 @@ def test_an_update_changes_only_what_it_names() -> None:
     assert server.session.transcription is None
 
 
+def test_a_version_of_turn_detection_may_be_named() -> None:
+    server = ServerSide(DEFAULTS)
+    told = last(update(server, audio={"input": {"turn_detection": {"type": "server_vad", "model_version": "v2"}}}))
+    shown = told["session"]["audio"]["input"]["turn_detection"]
+    assert shown["type"] == "server_vad"
+    assert "model_version" not in shown
+
+
+def test_a_failed_transcript_has_no_fields_without_a_value() -> None:
+    """The agents SDK takes no null here, and would overlook the event."""
+    error = last(ServerSide(DEFAULTS).transcription_failed("item_1", "no model"))["error"]
+    assert error == {"type": "server_error", "code": "transcription_failed", "message": "no model"}
+
+
 @pytest.mark.parametrize(
     ("session", "param", "hint"),
     [

@@ -28,17 +28,20 @@ class Updated(ServerEvent, tag="session.updated", frozen=True):
 
 
 class FaultShape(Shape, kw_only=True):
-    """What went wrong."""
+    """Why a transcript failed."""
+
+    type: str
+    code: str | UnsetType | None = UNSET
+    message: str
+
+
+class ErrorShape(Shape, kw_only=True):
+    """What went wrong, where in the client's event, and which event (its `event_id`) asked for it."""
 
     type: str
     code: str | None = None
     message: str
     param: str | None = None
-
-
-class ErrorShape(FaultShape, kw_only=True):
-    """What went wrong, and which client event (its `event_id`) asked for it."""
-
     event_id: str | None = None
 
 

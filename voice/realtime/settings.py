@@ -227,7 +227,7 @@ def _merge_detection(
         return None
     same = current is not None and current.type == given.type
     base = current if current is not None and same else _detection(defaults)
-    fields = {name: getattr(given, name) for name in given.__struct_fields__}
+    fields = {name: getattr(given, name) for name in base.__struct_fields__}
     idle = base.idle_timeout_ms if given.idle_timeout_ms is UNSET else given.idle_timeout_ms
     changes = {name: value for name, value in fields.items() if value is not None and value is not UNSET}
     return replace(base, **{**changes, "idle_timeout_ms": idle})

@@ -54,6 +54,7 @@ class TurnDetectionShape(Shape):
     eagerness: Literal["low", "medium", "high", "auto"] | UnsetType | None = UNSET
     create_response: bool | UnsetType | None = UNSET
     interrupt_response: bool | UnsetType | None = UNSET
+    model_version: Name | UnsetType | None = UNSET
 
 
 class TranscriptionShape(Shape):
