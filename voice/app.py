@@ -1,5 +1,6 @@
 """The composition root: engines, gateway, and the server that runs them."""
 
+import ctypes
 import logging
 import socket
 import time
@@ -43,6 +44,9 @@ BINARY_PROTOCOL = "rejoinder.v1"
 REALTIME_PROTOCOL = "realtime"
 """What the vendors' browser clients offer beside their key."""
 PROTOCOLS = (BINARY_PROTOCOL, REALTIME_PROTOCOL)
+
+M_ARENA_MAX, ARENAS = -8, 2
+"""An option of glibc's (mallopt(3)), and its value."""
 
 _log = logging.getLogger(__name__)
 
@@ -300,4 +304,14 @@ def devices(config: Config, engines: Engines) -> str:
 def serve(config: Config) -> None:
     """`run`, in an event loop of its own."""
     set_up(config.logging)
+    _share_memory()
     anyio.run(run, config, backend_options={"use_uvloop": True})
+
+
+def _share_memory() -> None:
+    """Have all threads take memory from two places.
+
+    glibc gives most of them one of their own, and keeps what is freed in each: 150 MB in the end.
+    """
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(M_ARENA_MAX, ARENAS)
