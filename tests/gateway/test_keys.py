@@ -100,8 +100,8 @@ async def test_an_ephemeral_key_opens_nothing_else(live: Live) -> None:
     async with live.serving(auth=KEYS) as place:
         key = await ephemeral(place)
         async with client(place, key) as page:
+            assert (await page.models.list()).data
             for ask in (
-                page.models.list,
                 lambda: page.realtime.client_secrets.create(),
                 lambda: page.audio.speech.create(input="Hello", model="tts-1", voice="alloy"),
                 lambda: page.audio.transcriptions.create(model="whisper-1", file=DATA / "jfk.flac"),

@@ -19,12 +19,13 @@ from voice.events import Message, Priority, Prompt, ToolCall
 
 pytestmark = pytest.mark.anyio
 
+CITY = {"city": {"type": "string", "maxLength": 40}}  # else so small a model may go on until it is cut off
 TOOLS = (
     {
         "type": "function",
         "name": "get_weather",
         "description": "The weather of a city.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": {"type": "object", "properties": CITY, "required": ["city"]},
     },
     {"type": "function", "name": "hang_up", "parameters": {"type": "object", "properties": {}}},
 )
