@@ -2,6 +2,7 @@
 
 import socket
 import sys
+from typing import Any
 
 import anyio
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -77,7 +78,16 @@ class WebSocketLink:
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's protocol, but pings of a peer that does not read are not answered: the answers would pile up."""
+    """uvicorn's protocol, with two differences.
+
+    Pings of a peer that does not read are not answered: the answers would pile up. A refusal with a body of its own is
+    an answer like any other, and no error in the log.
+    """
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if self.initial_response and self.close_sent:
+            self.handshake_complete = True
 
     def handle_ping(self) -> None:
         if self.writable.is_set():

@@ -42,7 +42,7 @@ async def refused(place: Place, path: str = "/v1/realtime", **options: Any) -> t
     return response.status_code, error
 
 
-async def test_keys(live: Live) -> None:
+async def test_keys(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     async with live.serving(auth=KEYS) as place:
         for headers in ({}, {"Authorization": "Bearer wrong"}):
             assert (await refused(place, additional_headers=headers))[0] == 401
@@ -57,6 +57,7 @@ async def test_keys(live: Live) -> None:
         offered = ["realtime", "openai-insecure-api-key.sesame"]
         async with place.call(subprotocols=offered) as caller:
             assert caller.line.subprotocol == "realtime"
+    assert not [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
 
 
 async def test_foreign_pages(live: Live) -> None:
