@@ -46,8 +46,17 @@ def usage(prompt: int = 9, cached: int = 4, completion: int = 2) -> bytes:
 
 
 DONE = chunk("data: [DONE]\n\n") + chunk("")
-HELLO = delta(role="assistant", content="") + delta(content="Hel") + delta(content="lo.") + delta("stop")
-GOOD = SSE + HELLO + usage() + DONE
+
+
+def says(*texts: str) -> bytes:
+    """A whole answer, in so many pieces."""
+    words = b"".join(delta(content=text) for text in texts)
+    return SSE + delta(role="assistant", content="") + words + delta("stop") + usage() + DONE
+
+
+GOOD = says("Hel", "lo.")
+READ = SSE + delta(role="assistant", content="") + delta("length") + usage(9, 4, 0) + DONE
+PATIENT = {"first_token_seconds": 60.0, "stall_seconds": 60.0}
 
 
 def answer(status: int, body: object, kind: str = "application/json") -> bytes:
@@ -157,6 +166,14 @@ async def ask(llm: Any, prompt: Prompt = PROMPT) -> list[LlmEvent]:
 
 async def silence(stream: SocketStream) -> None:
     await stream.receive()
+
+
+def after(event: anyio.Event, scene: bytes) -> Scene:
+    async def play(stream: SocketStream) -> None:
+        await event.wait()
+        await stream.send(scene)
+
+    return play
 
 
 def then_silence(*pieces: bytes) -> Scene:

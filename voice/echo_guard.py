@@ -1,7 +1,5 @@
 """A voice detector that does not take our own voice, coming back through the caller's microphone, for the caller's."""
 
-from typing import Self
-
 import numpy as np
 
 from streams.audio import Audio, silence
@@ -26,7 +24,7 @@ class EchoGuard:
     The decision on a frame is made when the frame is complete, without delay.
 
     Args:
-        vad: what tells speech from everything else; entering the guard enters it.
+        vad: what tells speech from everything else.
         echo: of this caller's link, told of everything that is sent, at 16 kHz.
     """
 
@@ -35,13 +33,6 @@ class EchoGuard:
         self._vad = vad
         self._echo = echo
         self._tap = tap
-
-    async def __aenter__(self) -> Self:
-        await self._vad.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._vad.__aexit__(*exc)
 
     def stream(self) -> "GuardedStream":
         """A fresh stream for the caller."""

@@ -2,15 +2,16 @@
 
 import dataclasses
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any
 
+import anyio
 from msgspec.structs import replace
 
 from streams.lane import Lane
 from streams.tap import SILENT, Tap
 from voice.answering import Engines
-from voice.config import Config, LlmConfig
+from voice.config import Config, LlmConfig, OtherLlm
 from voice.engines import EngineError, Llm, Setup, find
 from voice.engines.fallback import Fallback
 from voice.engines.metered import MeteredAsr, MeteredLlm, MeteredTts
@@ -23,8 +24,10 @@ WAITING = 256
 """Calls that may wait on one lane: several for each of the callers a machine can hold."""
 
 
-def open_engine(slot: str, config: Config, store: Store, lane: Lane, tap: Tap = SILENT) -> Any:
-    """Build the engine that a slot ("vad", "endpoint", "asr", "llm", "tts") is configured to use; enter it to load it.
+def open_engine(
+    slot: str, config: Config, store: Store, lane: Lane, tap: Tap = SILENT
+) -> AbstractAsyncContextManager[Any]:
+    """The engine that a slot ("vad", "endpoint", "asr", "llm", "tts") is configured to use; entering loads it.
 
     Raises:
         EngineError: no such engine.
@@ -34,32 +37,43 @@ def open_engine(slot: str, config: Config, store: Store, lane: Lane, tap: Tap = 
     return _llm(setup) if slot == "llm" else find(slot, getattr(config, slot).engine)(setup)
 
 
-def _llm(setup: Setup) -> Llm:
+@asynccontextmanager
+async def _llm(setup: Setup) -> AsyncIterator[Llm]:
     """The configured language model, its servers, its fallback and its quick one as one engine."""
     config = setup.config.llm
-    llm = _servers(setup, config)
-    for name, other in (("fallback", config.fallback), ("quick", config.quick)):
-        if not other.engine:
-            continue
-        try:
-            second = _one(setup, config.other(other))
-        except EngineError as error:
-            raise EngineError(f"[llm.{name}], written like [llm]: {error}") from error
-        llm = Fallback(llm, second, setup.tap) if name == "fallback" else Quick(llm, second)
-    return llm
-
-
-def _servers(setup: Setup, config: LlmConfig) -> Llm:
-    if not config.workers:
-        return _one(setup, config)
-    if config.engine == "llama":
+    if config.workers and config.engine == "llama":
         raise EngineError('llm.workers: the embedded engine has none; set llm.engine = "sglang" or "openai"')
     urls = [config.url, *config.workers]
-    return Workers([_one(setup, replace(config, url=url)) for url in urls], urls, config, setup.tap)
+    servers = [_one(setup, replace(config, url=url)) for url in urls]
+    fallback, quick = _other(setup, "fallback"), _other(setup, "quick")
+    async with aclosing(AsyncExitStack()) as opened:  # not told of errors: the tasks would put them into a group
+        llms = [await opened.enter_async_context(server) for server in servers]
+        second = await opened.enter_async_context(fallback) if fallback else None
+        small = await opened.enter_async_context(quick) if quick else None
+        tasks = await opened.enter_async_context(anyio.create_task_group())
+        opened.callback(tasks.cancel_scope.cancel)
+        llm = llms[0]
+        if config.workers:
+            llm = workers = Workers(llms, urls, config, setup.tap)
+            tasks.start_soon(workers.watch)
+        if second:
+            llm = Fallback(llm, second, setup.tap)
+        yield Quick(llm, small, tasks) if small else llm
 
 
-def _one(setup: Setup, config: LlmConfig) -> Llm:
-    engine: Llm = find("llm", config.engine)(dataclasses.replace(setup, config=replace(setup.config, llm=config)))
+def _other(setup: Setup, name: str) -> AbstractAsyncContextManager[Llm] | None:
+    config = setup.config.llm
+    other: OtherLlm = getattr(config, name)
+    try:
+        return _one(setup, config.other(other)) if other.engine else None
+    except EngineError as error:
+        raise EngineError(f"[llm.{name}], written like [llm]: {error}") from error
+
+
+def _one(setup: Setup, config: LlmConfig) -> AbstractAsyncContextManager[Llm]:
+    engine: AbstractAsyncContextManager[Llm] = find("llm", config.engine)(
+        dataclasses.replace(setup, config=replace(setup.config, llm=config))
+    )
     return engine
 
 

@@ -6,20 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.chat_server import (
-    GOOD,
-    PROMPT,
-    REQUEST,
-    SSE,
-    Scene,
-    Server,
-    answer,
-    ask,
-    delta,
-    running,
-    setup,
-    then_drop,
-)
+from tests.chat_server import GOOD, PROMPT, REQUEST, SSE, Scene, Server, answer, delta, engine, running, says, then_drop
 from tests.taps import Recorder
 from voice.engines import ContextOverflow, EngineError, Unfit, breaker
 from voice.engines.chat import ChatLlm
@@ -29,20 +16,22 @@ from voice.events import Priority, TextDelta
 
 pytestmark = pytest.mark.anyio
 
-SECOND = SSE + delta(content="Second.") + delta("stop") + answer(200, "")[:0] + b"0\r\n\r\n"
+SECOND = says("Second.")
 DOWN = answer(500, {})
 
 
 @asynccontextmanager
 async def both(
-    server: Server, kind: type[ChatLlm | SglangLlm] = ChatLlm, url: str = ""
+    server: Server, kind: type[ChatLlm | SglangLlm] = ChatLlm
 ) -> AsyncIterator[tuple[Fallback, Server, Recorder]]:
     tap = Recorder()
-    async with running(Server()) as other:
+    async with (
+        running(Server()) as other,
+        engine(server, kind, tap) as primary,
+        engine(other, tap=tap, model="second", context=99) as fallback,
+    ):
         other.scenes = [SECOND]
-        primary = kind(setup(url or server.url, tap))
-        async with Fallback(primary, ChatLlm(setup(other.url, tap, model="second", context=99)), tap) as llm:
-            yield llm, other, tap
+        yield Fallback(primary, fallback, tap), other, tap
 
 
 def reasons(tap: Recorder) -> list[str]:
@@ -88,7 +77,7 @@ async def test_a_request_at_fault_is_nobodys_failure(server: Server, scene: byte
     async with both(server) as (llm, other, _):
         for _ in range(5):
             with pytest.raises(error):
-                await ask(llm)
+                await said(llm)
         server.scenes = [GOOD]
         assert await said(llm) == "Hello."
         assert not other.chats
@@ -154,10 +143,10 @@ async def test_a_shortened_prompt_is_not_held_up_by_the_first_again(server: Serv
     assert reasons(tap) == ["failed"]
 
 
-async def test_a_first_that_is_not_there_prevents_nothing(server: Server) -> None:
+async def test_a_first_that_is_not_there_prevents_nothing() -> None:
     async with running(Server()) as gone:
-        url = gone.url
-    async with both(server, url=url) as (llm, _, tap):
+        pass
+    async with both(gone) as (llm, _, tap):
         assert await said(llm) == "Second."
     assert reasons(tap) == ["failed"]
 

@@ -3,29 +3,11 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
 
 import anyio
 import pytest
-from anyio.abc import SocketStream
 
-from tests.chat_server import (
-    DONE,
-    PROMPT,
-    REQUEST,
-    SSE,
-    Scene,
-    Server,
-    answer,
-    ask,
-    delta,
-    running,
-    setup,
-    silence,
-    then_drop,
-    then_silence,
-    usage,
-)
+from tests import chat_server as chat
 from voice.engines import EngineError
 from voice.engines.chat import ChatLlm
 from voice.engines.quick import Quick
@@ -34,36 +16,31 @@ from voice.events import Priority, Prompt, TextDelta, Usage
 
 pytestmark = pytest.mark.anyio
 
-READ = SSE + delta("length") + usage(9, 0, 0) + DONE
-SMALL = [delta(content=text) for text in ("That is a", " good question", ", I", " think. And", " more")]
-REST = SSE + delta(content=" it") + delta(content=" is.") + delta("stop") + usage() + DONE
+SMALL = [chat.delta(content=text) for text in ("That is a", " good question", ", I", " think. And", " more")]
+REST = chat.says(" it", " is.")
 CLAUSE = "That is a good question,"
 
 
 @asynccontextmanager
 async def both(
-    large: Server, small: bytes | Scene, kind: type[ChatLlm | SglangLlm] = SglangLlm, **settings: Any
-) -> AsyncIterator[tuple[Quick, Server]]:
-    patient = {"first_token_seconds": 60.0, "stall_seconds": 60.0, **settings}
-    async with running(Server()) as server:
-        server.scenes = [small]
-        async with Quick(kind(setup(large.url, **patient)), ChatLlm(setup(server.url, **patient))) as llm:
-            yield llm, server
+    server: chat.Server, small: bytes | chat.Scene, kind: type[ChatLlm | SglangLlm] = SglangLlm
+) -> AsyncIterator[tuple[Quick, chat.Server]]:
+    async with (
+        chat.running(chat.Server()) as other,
+        chat.engine(server, kind, **chat.PATIENT) as large,
+        chat.engine(other, **chat.PATIENT) as quick,
+        anyio.create_task_group() as tasks,
+    ):
+        other.scenes = [small]
+        yield Quick(large, quick, tasks), other
+        tasks.cancel_scope.cancel()
 
 
-def once(event: anyio.Event, scene: bytes) -> Scene:
-    async def play(stream: SocketStream) -> None:
-        await event.wait()
-        await stream.send(scene)
-
-    return play
-
-
-async def test_the_small_one_begins_and_the_large_one_goes_on(server: Server) -> None:
+async def test_the_small_one_begins_and_the_large_one_goes_on(server: chat.Server) -> None:
     heard = anyio.Event()
-    server.scenes = [once(heard, READ), REST]
-    async with both(server, then_silence(SSE, *SMALL)) as (llm, small):
-        async with llm.stream(PROMPT, request=REQUEST, priority=Priority.FINAL) as events:
+    server.scenes = [chat.after(heard, chat.READ), REST]
+    async with both(server, chat.then_silence(chat.SSE, *SMALL)) as (llm, small):
+        async with llm.stream(chat.PROMPT, request=chat.REQUEST, priority=Priority.FINAL) as events:
             assert await anext(events) == TextDelta(f"{CLAUSE} ")
             assert len(server.chats) == 1
             heard.set()
@@ -76,33 +53,35 @@ async def test_the_small_one_begins_and_the_large_one_goes_on(server: Server) ->
     assert len({read["rid"], asked["rid"]}) == 2
 
 
-async def test_a_large_one_that_has_read_first_answers_alone(server: Server) -> None:
-    server.scenes = [READ, REST]
-    async with both(server, silence) as (llm, small):
-        assert await ask(llm) == [TextDelta(" it"), TextDelta(" is."), Usage(9, 4, 2)]
+async def test_a_large_one_that_has_read_first_answers_alone(server: chat.Server) -> None:
+    server.scenes = [chat.READ, REST]
+    async with both(server, chat.silence) as (llm, small):
+        assert await chat.ask(llm) == [TextDelta(" it"), TextDelta(" is."), Usage(9, 4, 2)]
         await small.gone.wait()
     assert "continue_final_message" not in server.chats[1][1]
 
 
-@pytest.mark.parametrize("scene", [answer(500, {}), then_drop(SSE), SSE + delta("stop") + DONE])
-async def test_where_the_small_one_fails_the_large_one_answers_alone(server: Server, scene: bytes | Scene) -> None:
+@pytest.mark.parametrize("scene", [chat.answer(500, {}), chat.then_drop(chat.SSE), chat.says()])
+async def test_where_the_small_one_fails_the_large_one_answers_alone(
+    server: chat.Server, scene: bytes | chat.Scene
+) -> None:
     server.scenes = [REST]
     async with both(server, scene, ChatLlm) as (llm, _):
-        assert await ask(llm) == [TextDelta(" it"), TextDelta(" is."), Usage(9, 4, 2)]
+        assert await chat.ask(llm) == [TextDelta(" it"), TextDelta(" is."), Usage(9, 4, 2)]
     assert len(server.chats) == 1
 
 
-async def test_a_small_answer_without_a_clause_is_an_opening_too(server: Server) -> None:
-    server.scenes = [SSE + delta(content=" ") + delta(content=" sir.") + delta("stop") + DONE]
-    async with both(server, SSE + delta(content="Yes") + delta("stop") + DONE, ChatLlm) as (llm, _):
-        assert await ask(llm) == [TextDelta("Yes "), TextDelta(""), TextDelta("sir."), Usage()]
+async def test_a_small_answer_without_a_clause_is_an_opening_too(server: chat.Server) -> None:
+    server.scenes = [chat.says(" ", " sir.")]
+    async with both(server, chat.says("Yes"), ChatLlm) as (llm, _):
+        assert await chat.ask(llm) == [TextDelta("Yes "), TextDelta(""), TextDelta("sir."), Usage(9, 4, 2)]
 
 
-async def test_where_the_large_one_fails_the_answer_breaks_off_after_the_clause(server: Server) -> None:
-    server.scenes = [answer(500, {})]
+async def test_where_the_large_one_fails_the_answer_breaks_off_after_the_clause(server: chat.Server) -> None:
+    server.scenes = [chat.answer(500, {})]
     async with (
-        both(server, then_silence(SSE, *SMALL), ChatLlm) as (llm, _),
-        llm.stream(PROMPT, request=REQUEST, priority=Priority.FINAL) as events,
+        both(server, chat.then_silence(chat.SSE, *SMALL), ChatLlm) as (llm, _),
+        llm.stream(chat.PROMPT, request=chat.REQUEST, priority=Priority.FINAL) as events,
     ):
         assert await anext(events) == TextDelta(f"{CLAUSE} ")
         with pytest.raises(EngineError, match="failed"):
@@ -110,30 +89,30 @@ async def test_where_the_large_one_fails_the_answer_breaks_off_after_the_clause(
 
 
 async def test_a_large_one_that_reads_for_long_is_asked_all_the_same(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: chat.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("voice.engines.quick.PATIENCE", 0.0)
-    server.scenes = [silence, REST]
-    async with both(server, then_silence(SSE, *SMALL)) as (llm, _):
-        assert len(await ask(llm)) == 4
+    server.scenes = [chat.silence, REST]
+    async with both(server, chat.then_silence(chat.SSE, *SMALL)) as (llm, _):
+        assert len(await chat.ask(llm)) == 4
     assert len(server.chats) == 2
 
 
-async def test_the_small_one_calls_no_functions(server: Server) -> None:
+async def test_the_small_one_calls_no_functions(server: chat.Server) -> None:
     server.scenes = [REST]
     tool = {"type": "function", "name": "look", "parameters": {"type": "object"}}
-    async with both(server, then_silence(SSE, *SMALL), ChatLlm) as (llm, small):
-        await ask(llm, Prompt(PROMPT.messages, tools=(tool,)))
-        await ask(llm, replace(PROMPT, opening="Well,"))
+    async with both(server, chat.then_silence(chat.SSE, *SMALL), ChatLlm) as (llm, small):
+        await chat.ask(llm, Prompt(chat.PROMPT.messages, tools=(tool,)))
+        await chat.ask(llm, replace(chat.PROMPT, opening="Well,"))
         assert not small.chats
 
 
 @pytest.mark.parametrize("begun", [False, True])
-async def test_who_leaves_leaves_both(server: Server, begun: bool) -> None:
-    server.scenes = [silence]
-    async with both(server, then_silence(SSE, *(SMALL if begun else []))) as (llm, small):
+async def test_who_leaves_leaves_both(server: chat.Server, begun: bool) -> None:
+    server.scenes = [chat.silence]
+    async with both(server, chat.then_silence(chat.SSE, *(SMALL if begun else []))) as (llm, small):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(ask, llm)
+            tasks.start_soon(chat.ask, llm)
             while not (server.chats and small.chats):
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()

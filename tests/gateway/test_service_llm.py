@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from streams.lane import Lane
-from tests.chat_server import DONE, SSE, Server, answer, ask, delta, running, then_silence
+from tests.chat_server import SSE, Server, answer, ask, delta, running, says, then_silence
 from voice.config import Config, LlmConfig, OtherLlm
 from voice.engines import EngineError
 from voice.events import TextDelta
@@ -19,10 +19,6 @@ pytestmark = pytest.mark.anyio
 def opened(**settings: Any) -> Any:
     config = Config(llm=LlmConfig(**{"engine": "openai", "connect_seconds": 0.4, "first_token_seconds": 5, **settings}))
     return open_engine("llm", config, Store(config.models), Lane("llm", 1, 1))
-
-
-def says(text: str) -> bytes:
-    return SSE + delta(content=text) + delta("stop") + DONE
 
 
 @pytest.fixture
@@ -57,8 +53,15 @@ async def test_all_of_it_together(server: Server, others: list[Server]) -> None:
     assert "authorization" not in quick.chats[0][0]
 
 
+async def test_what_fails_meanwhile_comes_out_as_it_is(server: Server) -> None:
+    server.scenes = [answer(500, {})]
+    with pytest.raises(EngineError, match="failed"):
+        async with opened(url=server.url, quick=OtherLlm(engine="openai", url=server.url)) as llm:
+            await ask(llm)
+
+
 @pytest.mark.parametrize(
-    ("settings", "says"),
+    ("settings", "message"),
     [
         ({"engine": "llama", "workers": ("http://127.0.0.1:1",)}, r"llm\.workers"),
         ({"url": "http://127.0.0.1:1", "workers": ("127.0.0.1:2",)}, r"needs llm\.url"),
@@ -66,9 +69,10 @@ async def test_all_of_it_together(server: Server, others: list[Server]) -> None:
         ({"url": "http://127.0.0.1:1", "quick": OtherLlm(engine="nix")}, r"\[llm\.quick\].*unknown"),
     ],
 )
-def test_a_mistake_is_named(settings: dict[str, Any], says: str) -> None:
-    with pytest.raises(EngineError, match=says):
-        opened(**settings)
+async def test_a_mistake_is_named(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(EngineError, match=message):
+        async with opened(**settings):
+            pass
 
 
 def test_an_embedded_fallbacks_model_is_needed_once() -> None:

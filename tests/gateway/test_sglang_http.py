@@ -11,6 +11,7 @@ from tests.chat_server import (
     DONE,
     GOOD,
     PROMPT,
+    READ,
     REQUEST,
     SSE,
     Scene,
@@ -125,7 +126,7 @@ async def test_where_nobody_takes_an_abort_the_connection_is_closed(server: Serv
 
 
 async def test_what_is_said_is_read_in_advance_without_an_answer(server: Server) -> None:
-    server.scenes = [SSE + delta(role="assistant", content="") + delta("length") + usage(9, 4, 0) + DONE]
+    server.scenes = [READ]
     async with engine(server, SglangLlm) as llm:
         assert await llm.prefill(PROMPT, request=REQUEST) == Usage(9, 4, 0, "length")
     [(_, body)] = server.chats

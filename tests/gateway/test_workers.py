@@ -7,23 +7,7 @@ import anyio
 import pytest
 from anyio.abc import SocketStream, TaskGroup, TaskStatus
 
-from tests.chat_server import (
-    DONE,
-    GOOD,
-    PROMPT,
-    REQUEST,
-    SSE,
-    Scene,
-    Server,
-    answer,
-    ask,
-    delta,
-    running,
-    setup,
-    then_drop,
-    then_silence,
-    usage,
-)
+from tests import chat_server as chat
 from tests.taps import Awaited
 from voice.engines import EngineError, Llm, Unfit, breaker, workers
 from voice.engines.chat import ChatLlm
@@ -32,8 +16,6 @@ from voice.engines.workers import Workers
 from voice.events import Message, Priority, Prompt, TextDelta, Usage
 
 pytestmark = pytest.mark.anyio
-
-READ = SSE + delta(role="assistant", content="") + delta("length") + usage(9, 4, 0) + DONE
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +27,7 @@ class Pair:
     """Two servers, either of which may die and come back."""
 
     def __init__(self, tasks: TaskGroup) -> None:
-        self.servers = (Server(), Server())
+        self.servers = (chat.Server(), chat.Server())
         self.tap = Awaited()
         self._tasks = tasks
         self._lives = [anyio.CancelScope(), anyio.CancelScope()]
@@ -59,7 +41,7 @@ class Pair:
         port = int(server.url.rsplit(":", 1)[1]) if server.url else 0
         self._deaths[number] = anyio.Event()
         with anyio.CancelScope() as self._lives[number]:
-            async with running(server, port):
+            async with chat.running(server, port):
                 task_status.started()
                 await anyio.sleep_forever()
         self._deaths[number].set()
@@ -74,10 +56,9 @@ class Pair:
 
     async def until(self, well: int) -> None:
         """Wait until so many servers are known to be well."""
-        while [value for name, value, _ in self.tap.calls if name == "llm_workers"][-1] != well:
-            await self.tap.until(
-                "llm_workers", len([name for name, _, _ in self.tap.calls if name == "llm_workers"]) + 1
-            )
+        levels = await self.tap.until("llm_workers")
+        while levels[-1] != well:
+            levels = await self.tap.until("llm_workers", len(levels) + 1)
 
 
 @asynccontextmanager
@@ -90,11 +71,15 @@ async def pair(
             await servers.start(number)
         for number in {0, 1} - set(up):
             await servers.die(number)
-        urls = [server.url for server in servers.servers]
-        setups = [setup(url, servers.tap, first_token_seconds=60.0, stall_seconds=60.0) for url in urls]
-        async with Workers([kind(one) for one in setups], urls, setups[0].config.llm, servers.tap) as llm:
+        one, two = servers.servers
+        async with (
+            chat.engine(one, kind, servers.tap, **chat.PATIENT) as first,
+            chat.engine(two, kind, servers.tap, **chat.PATIENT) as second,
+        ):
+            llm = Workers((first, second), (one.url, two.url), chat.setup("").config.llm, servers.tap)
+            tasks.start_soon(llm.watch)
             yield servers, llm
-        tasks.cancel_scope.cancel()
+            tasks.cancel_scope.cancel()
 
 
 def prompt(*texts: str) -> Prompt:
@@ -103,20 +88,12 @@ def prompt(*texts: str) -> Prompt:
     return Prompt((Message("system", "Answer in a few words."), *messages))
 
 
-def until(event: anyio.Event) -> Scene:
-    async def play(stream: SocketStream) -> None:
-        await event.wait()
-        await stream.send(GOOD)
-
-    return play
-
-
 async def test_conversations_stay_where_they_began_and_are_spread() -> None:
     async with pair() as (servers, llm):
         talks = [[f"{topic} are what I would like to hear about"] for topic in ("Cats", "Dogs", "Birds", "Fish")]
         for turn in range(3):
             for talk in talks:
-                await ask(llm, prompt(*talk))
+                await chat.ask(llm, prompt(*talk))
                 talk += ["They are very nice indeed.", f"Tell me more, please, number {turn}."]
     for number in (0, 1):
         assert len(servers.asked(number)) == 6
@@ -127,10 +104,10 @@ async def test_conversations_stay_where_they_began_and_are_spread() -> None:
 async def test_what_is_read_in_advance_is_read_where_the_answer_will_come_from() -> None:
     async with pair(SglangLlm) as (servers, llm):
         for server in servers.servers:
-            server.scenes = [READ, GOOD]
+            server.scenes = [chat.READ, chat.GOOD]
         for text in ("I would like", "What is the time"):
-            assert await llm.prefill(prompt(text), request=REQUEST) == Usage(9, 4, 0, "length")
-            await ask(llm, prompt(f"{text} in Rome"))
+            assert await llm.prefill(prompt(text), request=chat.REQUEST) == Usage(9, 4, 0, "length")
+            await chat.ask(llm, prompt(f"{text} in Rome"))
     assert [servers.asked(number) for number in (0, 1)] == [
         ["I would like", "I would like in Rome"],
         ["What is the time", "What is the time in Rome"],
@@ -139,40 +116,43 @@ async def test_what_is_read_in_advance_is_read_where_the_answer_will_come_from()
 
 async def test_a_dead_servers_conversation_goes_on_at_the_other_and_may_stay_there() -> None:
     async with pair() as (servers, llm):
-        await ask(llm, prompt("I would like tea"))
+        await chat.ask(llm, prompt("I would like tea"))
         await servers.die(0)
-        assert await ask(llm, prompt("I would like tea", "So would I.", "Go on")) == [
+        assert await chat.ask(llm, prompt("I would like tea", "So would I.", "Go on")) == [
             TextDelta("Hel"), TextDelta("lo."), Usage(9, 4, 2),
         ]  # fmt: skip
         assert [name for name, _, _ in servers.tap.calls].count("llm_failovers_total") == 1
         await servers.until(well=1)
         await servers.start(0)
         await servers.until(well=2)
-        await ask(llm, prompt("I would like tea", "So would I.", "Go on", "Well.", "And then?"))
+        await chat.ask(llm, prompt("I would like tea", "So would I.", "Go on", "Well.", "And then?"))
         assert servers.asked(1) == ["Go on", "And then?"]
-        await ask(llm, prompt("What is the time"))
+        await chat.ask(llm, prompt("What is the time"))
         assert servers.asked(0) == ["I would like tea", "What is the time"]
     assert [name for name, _, _ in servers.tap.calls].count("llm_failovers_total") == 1
 
 
-@pytest.mark.parametrize("scene", [then_drop(b""), then_drop(SSE), answer(500, {}), answer(401, {}), SSE + DONE])
-async def test_what_fails_before_its_first_token_begins_anew(scene: bytes | Scene) -> None:
+@pytest.mark.parametrize(
+    "scene",
+    [chat.then_drop(b""), chat.then_drop(chat.SSE), chat.answer(500, {}), chat.answer(401, {}), chat.SSE + chat.DONE],
+)
+async def test_what_fails_before_its_first_token_begins_anew(scene: bytes | chat.Scene) -> None:
     async with pair() as (servers, llm):
         servers.servers[0].scenes = [scene]
-        assert len(await ask(llm)) == 3
-        assert len(await ask(llm)) == 3
+        assert len(await chat.ask(llm)) == 3
+        assert len(await chat.ask(llm)) == 3
         assert len(servers.asked(1)) == 2
 
 
 async def test_what_fails_after_its_first_token_fails_in_words() -> None:
     async with pair() as (servers, llm):
-        servers.servers[0].scenes = [then_drop(SSE, delta(content="Hel"))]
-        async with llm.stream(PROMPT, request=REQUEST, priority=Priority.FINAL) as events:
+        servers.servers[0].scenes = [chat.then_drop(chat.SSE, chat.delta(content="Hel"))]
+        async with llm.stream(chat.PROMPT, request=chat.REQUEST, priority=Priority.FINAL) as events:
             assert await anext(events) == TextDelta("Hel")
             with pytest.raises(EngineError, match="broke off"):
                 await anext(events)
         assert not servers.asked(1)
-        assert len(await ask(llm)) == 3
+        assert len(await chat.ask(llm)) == 3
         assert len(servers.asked(1)) == 1
 
 
@@ -180,32 +160,32 @@ async def test_a_server_is_tried_again_after_its_failure(monkeypatch: pytest.Mon
     now = 0.0
     monkeypatch.setattr(workers, "current_time", lambda: now)
     async with pair() as (servers, llm):
-        servers.servers[0].scenes = [answer(500, {}), GOOD]
+        servers.servers[0].scenes = [chat.answer(500, {}), chat.GOOD]
         for _ in range(2):
-            await ask(llm, prompt("I would like tea"))
+            await chat.ask(llm, prompt("I would like tea"))
         assert [len(servers.asked(number)) for number in (0, 1)] == [1, 2]
-        await ask(llm, prompt("What is the time"))
+        await chat.ask(llm, prompt("What is the time"))
         now = breaker.FIRST_PAUSE
-        await ask(llm, prompt("How do you do"))
+        await chat.ask(llm, prompt("How do you do"))
         assert [len(servers.asked(number)) for number in (0, 1)] == [2, 3]
 
 
 async def test_a_bad_request_is_bad_everywhere_and_no_servers_fault() -> None:
     async with pair() as (servers, llm):
-        servers.servers[0].scenes = [answer(400, {"message": "no"}), GOOD]
+        servers.servers[0].scenes = [chat.answer(400, {"message": "no"}), chat.GOOD]
         with pytest.raises(Unfit):
-            await ask(llm)
-        assert len(await ask(llm)) == 3
+            await chat.ask(llm)
+        assert len(await chat.ask(llm)) == 3
         assert not servers.asked(1)
 
 
 async def test_reading_in_advance_never_moves() -> None:
     async with pair(SglangLlm) as (servers, llm):
-        servers.servers[0].scenes = [answer(500, {})]
+        servers.servers[0].scenes = [chat.answer(500, {})]
         with pytest.raises(EngineError):
-            await llm.prefill(prompt("I would like"), request=REQUEST)
+            await llm.prefill(prompt("I would like"), request=chat.REQUEST)
         assert not servers.asked(1)
-        await ask(llm, prompt("I would like tea"))
+        await chat.ask(llm, prompt("I would like tea"))
         assert servers.asked(1) == ["I would like tea"]
 
 
@@ -216,7 +196,7 @@ async def test_a_server_that_others_use_is_spared() -> None:
         while [path for path, _, _ in servers.servers[0].requests[looks:]].count("/v1/loads?include=core") < 2:
             await anyio.lowlevel.checkpoint()
         for text in ("I would like tea", "What is the time", "How do you do"):
-            await ask(llm, prompt(text))
+            await chat.ask(llm, prompt(text))
         assert not servers.asked(0)
 
 
@@ -224,10 +204,10 @@ async def test_new_conversations_go_where_fewest_wait() -> None:
     done = anyio.Event()
     async with pair() as (servers, llm):
         for server in servers.servers:
-            server.scenes = [until(done)]
+            server.scenes = [chat.after(done, chat.GOOD)]
         async with anyio.create_task_group() as tasks:
             for topic in ("Cats", "Dogs", "Birds", "Fish", "Ants", "Bees"):
-                tasks.start_soon(ask, llm, prompt(f"{topic} please"))
+                tasks.start_soon(chat.ask, llm, prompt(f"{topic} please"))
             while sum(len(servers.asked(number)) for number in (0, 1)) < 6:
                 await anyio.lowlevel.checkpoint()
             assert [len(servers.asked(number)) for number in (0, 1)] == [3, 3]
@@ -236,13 +216,13 @@ async def test_new_conversations_go_where_fewest_wait() -> None:
 
 async def test_a_conversation_leaves_a_server_that_is_far_busier() -> None:
     async with pair() as (servers, llm):
-        servers.servers[0].scenes = [then_silence()]
+        servers.servers[0].scenes = [chat.then_silence()]
         async with anyio.create_task_group() as tasks:
             for number in range(5):
-                tasks.start_soon(ask, llm, prompt("Tell me all about the sea"))
+                tasks.start_soon(chat.ask, llm, prompt("Tell me all about the sea"))
                 while len(servers.asked(0)) <= number:
                     await anyio.lowlevel.checkpoint()
-            await ask(llm, prompt("Tell me all about the sea"))
+            await chat.ask(llm, prompt("Tell me all about the sea"))
             assert len(servers.asked(1)) == 1
             tasks.cancel_scope.cancel()
 
@@ -258,7 +238,7 @@ async def test_a_plain_server_is_known_by_its_models_and_a_loading_one_by_its_st
 
 async def test_one_that_is_not_there_at_the_start_is_not_waited_for() -> None:
     async with pair(up=(1,)) as (servers, llm):
-        assert len(await ask(llm)) == 3
+        assert len(await chat.ask(llm)) == 3
         assert len(servers.asked(1)) == 1
 
 
@@ -266,10 +246,10 @@ async def test_where_all_are_gone_the_caller_is_told_and_later_served() -> None:
     async with pair(up=()) as (servers, llm):
         await servers.until(well=0)
         with pytest.raises(EngineError, match="cannot be reached"):
-            await ask(llm)
+            await chat.ask(llm)
         await servers.start(1)
         await servers.until(well=1)
-        assert len(await ask(llm)) == 3
+        assert len(await chat.ask(llm)) == 3
 
 
 async def test_twenty_conversations_survive_one_of_two_servers() -> None:
@@ -281,7 +261,7 @@ async def test_twenty_conversations_survive_one_of_two_servers() -> None:
             texts = [f"{topic} is what I would like to hear about"]
             for turn in range(6):
                 try:
-                    assert len(await ask(llm, prompt(*texts))) == 3
+                    assert len(await chat.ask(llm, prompt(*texts))) == 3
                 except EngineError as error:
                     lost.append(str(error))
                 texts += ["That is very interesting.", f"Tell me more, please, number {turn}."]
@@ -290,9 +270,9 @@ async def test_twenty_conversations_survive_one_of_two_servers() -> None:
 
         async def half(stream: SocketStream) -> None:
             dying.set()
-            await then_silence(SSE, delta(content="Hel"))(stream)
+            await chat.then_silence(chat.SSE, chat.delta(content="Hel"))(stream)
 
-        servers.servers[0].scenes = [*[GOOD] * 25, half]
+        servers.servers[0].scenes = [*[chat.GOOD] * 25, half]
         async with anyio.create_task_group() as tasks:
             for number in range(20):
                 tasks.start_soon(talk, f"{number} {'abcdefghijklmnopqrstuvwxyz'[number]}")

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
-from typing import Self
 
 import anyio
 import numpy as np
@@ -75,11 +74,6 @@ class Part:
     def __init__(self) -> None:
         self.active = 0
         self.fault = ""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None: ...
 
     @asynccontextmanager
     async def busy(self) -> AsyncIterator[None]:

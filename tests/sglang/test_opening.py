@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
+import anyio
 import pytest
 
 from streams.lane import Lane
@@ -44,9 +45,9 @@ async def test_the_embedded_model_begins_while_the_server_reads(
     small = LlamaLlm(Setup(Config(llm=config), model_folder, Lane("llm", 1, 1), SILENT))
     sea = f"{uuid4().hex} " + "You know a lot about the sea and its animals. " * 120
     prompt = Prompt((Message("system", sea), Message("user", "What do whales eat?")), max_tokens=24, temperature=0)
-    async with Quick(engine(server, tap), small) as llm:
+    async with engine(server, tap) as large, small, anyio.create_task_group() as tasks:
         await small.prefill(prompt, request=uuid4().hex)
-        (opening, *rest, usage) = await ask(llm, prompt)
+        (opening, *rest, usage) = await ask(Quick(large, small, tasks), prompt)
     assert isinstance(opening, TextDelta)
     assert isinstance(usage, Usage)
     text = "".join(event.text for event in rest if isinstance(event, TextDelta))

@@ -1,7 +1,5 @@
 """What comes back of what was played, with voices made of pulses, and what the guard makes of it."""
 
-from typing import Self
-
 import anyio
 import numpy as np
 import pytest
@@ -184,11 +182,6 @@ class Talkative:
     """Takes everything for speech, in frames of its own."""
 
     name = "talkative"
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None: ...
 
     def stream(self) -> "TalkativeStream":
         return TalkativeStream()

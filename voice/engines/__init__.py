@@ -1,7 +1,8 @@
 """Five small protocols for the models, and the table of names that find an implementation.
 
-Engines hold no session state: everything a call needs is in its arguments. An engine is an async context manager;
-entering it loads the model or starts the process, leaving it stops both.
+Engines hold no session state: everything a call needs is in its arguments. What a name finds is a class: its instances,
+built as `Engine(setup)`, are async context managers that give the engine. Entering one loads the model or starts the
+process, leaving it stops both. What is made of open engines needs no entering.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -9,7 +10,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 from streams.audio import Audio
 from streams.lane import Lane
@@ -60,13 +61,9 @@ class Setup:
 
 
 class Engine(Protocol):
-    """What all engines share; built as `Engine(setup)`."""
+    """What all engines share, once open."""
 
     name: str
-
-    async def __aenter__(self) -> Self: ...
-
-    async def __aexit__(self, *exc: object) -> None: ...
 
 
 class VadStream(Protocol):

@@ -3,8 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Self
+from contextlib import aclosing, asynccontextmanager
 
 from anyio import current_time
 
@@ -35,22 +34,11 @@ class Fallback:
         self._breaker = Breaker()
         self._turned = deque[str](maxlen=TURNED)
         self._closed = True
-        self._resources = AsyncExitStack()
 
     @property
     def context(self) -> int:
         """That of the engine which will answer."""
         return self._primary.context if self._breaker.closed else self._fallback.context
-
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as opened:
-            await opened.enter_async_context(self._primary)
-            await opened.enter_async_context(self._fallback)
-            self._resources = opened.pop_all()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._resources.aclose()
 
     @asynccontextmanager
     async def stream(

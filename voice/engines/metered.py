@@ -3,7 +3,6 @@
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Self
 
 from streams.audio import Audio
 from streams.lane import LaneFull
@@ -28,11 +27,6 @@ class MeteredAsr:
         self.name = asr.name
         self._asr = asr
         self._tap = tap
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None: ...
 
     @property
     def device(self) -> str:
@@ -87,11 +81,6 @@ class MeteredLlm:
         self.name = llm.name
         self._llm = llm
         self._tap = tap
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None: ...
 
     @property
     def context(self) -> int:
@@ -155,11 +144,6 @@ class MeteredTts:
         self.rate = tts.rate
         self._tts = tts
         self._tap = tap
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None: ...
 
     @asynccontextmanager
     async def stream(

@@ -3,11 +3,11 @@
 import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
-from typing import Self
 
 import anyio
+from anyio.abc import TaskGroup
 
 from voice.chunker import Chunker
 from voice.engines import EngineError, Llm
@@ -27,29 +27,17 @@ class Quick:
     (`Prompt.opening`); where that fails, the answer breaks off after the clause.
     """
 
-    def __init__(self, large: Llm, small: Llm) -> None:
+    def __init__(self, large: Llm, small: Llm, tasks: TaskGroup) -> None:
+        """The large one reads in `tasks`, which end before it is closed."""
         self.name = large.name
         self._large = large
         self._small = small
-        self._tasks = anyio.create_task_group()
-        self._resources = AsyncExitStack()
+        self._tasks = tasks
 
     @property
     def context(self) -> int:
         """The large one's; the small one is left out where a prompt is too long for it."""
         return self._large.context
-
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as opened:
-            await opened.enter_async_context(self._large)
-            await opened.enter_async_context(self._small)
-            await opened.enter_async_context(self._tasks)
-            opened.callback(self._tasks.cancel_scope.cancel)
-            self._resources = opened.pop_all()
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._resources.aclose()
 
     async def prefill(self, prompt: Prompt, *, request: str) -> Usage:
         """See `Llm.prefill`; the small one needs none."""

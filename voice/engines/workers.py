@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
-from typing import Self
+from contextlib import aclosing, asynccontextmanager, contextmanager
 
 import anyio
 import httpx
@@ -44,38 +43,26 @@ class Workers:
     """
 
     def __init__(self, llms: Sequence[Llm], urls: Sequence[str], config: LlmConfig, tap: Tap) -> None:
-        """`llms` are engines for one server each, at `urls`."""
+        """`llms` are engines for one server each, at `urls`, all taken to be well until `watch` runs."""
         self.name = llms[0].name
         self._llms = llms
         self._urls = urls
-        self._clients = [ChatClient(TITLE, url, config.key, config) for url in urls]
-        self._seconds = config.connect_seconds
+        self._config = config
         self._tap = tap
         self._roster = Roster(len(llms))
         self._tells_load = [True] * len(llms)
-        self._tasks = anyio.create_task_group()
-        self._resources = AsyncExitStack()
 
     @property
     def context(self) -> int:
         """See `Llm.context`."""
         return max(llm.context for llm in self._llms)
 
-    async def __aenter__(self) -> Self:
-        async with AsyncExitStack() as opened:
-            for llm, client in zip(self._llms, self._clients, strict=True):
-                await opened.enter_async_context(llm)
-                await opened.enter_async_context(client)
-            await opened.enter_async_context(self._tasks)
-            opened.callback(self._tasks.cancel_scope.cancel)
-            self._resources = opened.pop_all()
+    async def watch(self) -> None:
+        """Look at the servers until cancelled."""
         self._tap.level("llm_workers", len(self._llms))
-        for number in range(len(self._llms)):
-            self._tasks.start_soon(self._watch, number)
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self._resources.aclose()
+        async with anyio.create_task_group() as tasks:
+            for number in range(len(self._llms)):
+                tasks.start_soon(self._watch, number)
 
     @asynccontextmanager
     async def stream(
@@ -137,26 +124,24 @@ class Workers:
             self._roster.end(number)
 
     async def _watch(self, number: int) -> None:
-        """Look at a server until cancelled."""
-        while True:
-            try:
-                with anyio.fail_after(self._seconds):
-                    well, requests = await self._look(number)
-            except (httpx.HTTPError, TimeoutError):
-                well, requests = False, 0
-            worker = self._roster.workers[number]
-            was_gone = worker.gone
-            self._roster.looked(number, well=well, requests=requests)
-            if worker.gone != was_gone:
-                self._tap.level("llm_workers", sum(not other.gone for other in self._roster.workers))
-                log.warning(
-                    "a language model server is %s", "back" if well else "gone", extra={"url": self._urls[number]}
-                )
-            await anyio.sleep(LOOK_SECONDS)
+        url = self._urls[number]
+        async with ChatClient(TITLE, url, self._config.key, self._config) as client:
+            while True:
+                try:
+                    with anyio.fail_after(self._config.connect_seconds):
+                        well, requests = await self._look(number, client.http)
+                except (httpx.HTTPError, TimeoutError):
+                    well, requests = False, 0
+                worker = self._roster.workers[number]
+                was_gone = worker.gone
+                self._roster.looked(number, well=well, requests=requests)
+                if worker.gone != was_gone:
+                    self._tap.level("llm_workers", sum(not other.gone for other in self._roster.workers))
+                    log.warning("a language model server is %s", "back" if well else "gone", extra={"url": url})
+                await anyio.sleep(LOOK_SECONDS)
 
-    async def _look(self, number: int) -> tuple[bool, int]:
+    async def _look(self, number: int, http: httpx.AsyncClient) -> tuple[bool, int]:
         """Whether a server is ready, and how many requests it works on, as far as it says."""
-        http = self._clients[number].http
         response = await http.get("/ready")
         if response.status_code == httpx.codes.NOT_FOUND:
             response = await http.get("/v1/models")
