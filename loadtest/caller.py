@@ -9,7 +9,7 @@ from websockets.exceptions import ConnectionClosed
 
 from streams.audio import Audio, resample, silence
 from voice.realtime import server_events as ev
-from voice.realtime.client import ClientSide
+from voice.realtime.client import ClientSide, Event
 from voice.realtime.codec import Format
 from voice.realtime.conversation import Conversation
 
@@ -41,6 +41,22 @@ class Call:
     marks: list[dict[str, float]] = field(default_factory=list)
     drafts: list[dict[str, object]] = field(default_factory=list)
     seen: Conversation = field(default_factory=Conversation)
+
+    def note(self, event: Event, at: float) -> None:
+        """Enter an event that came at that time."""
+        self.seen.apply(event)
+        match event:
+            case ev.SpeechStopped():
+                self.ended.append(event.audio_end_ms / 1000)
+            case ev.ResponseCreated():
+                self.created.append(at)
+            case ev.AudioDelta(delta=data) if np.abs(Format.PCM.decode(data)).max(initial=0) > AUDIBLE:
+                self.audible.append(at)
+            case ev.Timeline() if "llm" not in event.timeline:
+                self.marks.append({name: ms / 1000 for name, ms in event.timeline["marks_ms"].items()})
+                self.drafts += event.timeline["drafts"]
+            case _:
+                pass
 
     @property
     def waited(self) -> float | None:
@@ -104,19 +120,6 @@ async def _say(
 async def _listen(socket: ClientConnection, client: ClientSide, call: Call) -> None:
     try:
         async for frame in socket:
-            event, now = client.receive(frame), anyio.current_time()
-            call.seen.apply(event)
-            match event:
-                case ev.SpeechStopped():
-                    call.ended.append(event.audio_end_ms / 1000)
-                case ev.ResponseCreated():
-                    call.created.append(now)
-                case ev.AudioDelta(delta=data) if np.abs(Format.PCM.decode(data)).max(initial=0) > AUDIBLE:
-                    call.audible.append(now)
-                case ev.Timeline() if "llm" not in event.timeline:
-                    call.marks.append({name: ms / 1000 for name, ms in event.timeline["marks_ms"].items()})
-                    call.drafts += event.timeline["drafts"]
-                case _:
-                    pass
+            call.note(client.receive(frame), anyio.current_time())
     except ConnectionClosed:
         return

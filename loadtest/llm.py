@@ -22,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from streams.lane import Lane
+from streams.tap import Silent
 from voice.config import Config
 from voice.console import fetch, load_config
 from voice.engines import EngineError, Llm
@@ -56,18 +57,12 @@ class Answer:
     usage: Usage = field(default_factory=Usage)
 
 
-class Told:
+class Told(Silent):
     """Takes what the engine itself reports."""
 
     def __init__(self) -> None:
         self.idle: list[float] = []
         self.changed = anyio.Event()
-
-    def count(self, name: str, amount: float = 1.0, /, **labels: str) -> None: ...
-
-    def level(self, name: str, value: float, /, **labels: str) -> None: ...
-
-    def shift(self, name: str, by: float, /, **labels: str) -> None: ...
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Seconds from a cancellation to its confirmation."""

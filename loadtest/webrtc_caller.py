@@ -19,7 +19,6 @@ from streams.audio import Audio, Samples, resample, silence
 from streams.tap import SILENT
 from streams.tracks import Ears
 from streams.webrtc import EVENTS
-from voice.realtime import server_events as ev
 from voice.realtime.client import ClientSide, Event
 
 SETUP_SECONDS = 15.0
@@ -222,31 +221,17 @@ async def speak(url: str, clip: Audio, offset: float, patience: float, loss: flo
         last = first + int(offset * RATE / FRAME)
         await line.until(lambda: len(line.microphone.sent) > last, clip.seconds + patience)
         call = Call(sent=line.microphone.sent, spoken=line.microphone.sent[last], audible=line.audible)
-        told = [0]
+        told = 0
 
         def over() -> bool:
-            _retell(line, call, told)
+            nonlocal told
+            for at, event in line.events[told:]:
+                call.note(event, at)
+            told = len(line.events)
             return len(line.microphone.sent) * FRAME > first * FRAME + len(sound) and bool(call.waited and call.marks)
 
         await line.until(over, clip.seconds - offset + patience)
     return call, line
-
-
-def _retell(line: Line, call: Call, told: list[int]) -> None:
-    """What came, as the caller over the WebSocket notes it; of the events, `told` have been noted."""
-    for at, event in line.events[told[0] :]:
-        call.seen.apply(event)
-        match event:
-            case ev.SpeechStopped():
-                call.ended.append(event.audio_end_ms / 1000)
-            case ev.ResponseCreated():
-                call.created.append(at)
-            case ev.Timeline() if "llm" not in event.timeline:
-                call.marks.append({name: ms / 1000 for name, ms in event.timeline["marks_ms"].items()})
-                call.drafts += event.timeline["drafts"]
-            case _:
-                pass
-    told[0] = len(line.events)
 
 
 def longest_stall(line: Line, since: float) -> float:
