@@ -7,24 +7,18 @@ from typing import Any
 import numpy as np
 import openai.types.realtime as rt
 import pytest
+from msgspec.structs import replace
 from openai.types.realtime.realtime_server_event import RealtimeServerEvent
 from pydantic import BaseModel, TypeAdapter
 
+from tests import protocol
 from voice.events import ToolCall, Usage
 from voice.history import Item
 from voice.realtime.response import Frames
 from voice.realtime.server import ServerSide
-from voice.realtime.settings import SessionDefaults
 from voice.realtime.shapes import new_id
 
-DEFAULTS = SessionDefaults(
-    expires_at=1_800_000_000,
-    models=("rejoinder", "gpt-realtime"),
-    voice="joe",
-    voices={"joe": "en_US-joe-medium", "alloy": "en_US-joe-medium"},
-    transcription_models=("rejoinder", "whisper-1"),
-    instructions="Be brief.",
-)
+DEFAULTS = replace(protocol.DEFAULTS, instructions="Be brief.")
 SERVER_EVENT: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 SHOWN_SESSION = (".session.object", ".session.id", ".session.expires_at")
 """The official session events hold the type a client sends; the one a server sends is tested by itself."""
