@@ -24,7 +24,7 @@ RANKS = (
     ("voice.telling",),
     ("voice.answering",),
     ("voice.listening", "voice.replying", "voice.warming", "voice.echo_guard"),
-    ("voice.terms", "voice.timeline", "voice.access", "voice.quota", "voice.logs", "voice.captions"),
+    ("voice.terms", "voice.timeline", "voice.access", "voice.quota", "voice.logs", "voice.captions", "voice.rooms"),
     ("voice.subtitles",),
     ("voice.dialog", "voice.realtime"),
     ("voice.barging",),

@@ -22,7 +22,7 @@ from voice import pages
 from voice.access import Access, caller_of, keys_required
 from voice.answering import Engines
 from voice.calls import Calls
-from voice.captions import NoRoom, Publisher, Rooms
+from voice.captions import Publisher
 from voice.config import Config, ServerConfig
 from voice.guard import Guard
 from voice.hosting import host
@@ -37,6 +37,7 @@ from voice.rest import REQUESTS, failure, router
 from voice.rest import calls as offers
 from voice.rest import captions as reading
 from voice.rest import secrets as keys
+from voice.rooms import NoRoom, Rooms
 from voice.service import open_engines
 from voice.session import Session
 

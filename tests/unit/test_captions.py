@@ -11,11 +11,12 @@ from streams.audio import Audio, write
 from streams.pipe import Pipe
 from tests.taps import Recorder
 from voice import commands
-from voice.captions import NoRoom, Publisher, Room, Rooms, write_events, write_vtt
+from voice.captions import Publisher, Room, write_events, write_vtt
 from voice.config import CaptionsConfig
 from voice.events import Transcript, Word
 from voice.history import Item
 from voice.rest.captions import ReaderTickets
+from voice.rooms import NoRoom, Rooms
 
 pytestmark = pytest.mark.anyio
 

@@ -14,9 +14,10 @@ from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from voice.access import Access, Denied
-from voice.captions import Emit, FileFormat, NoRoom, Room, Rooms, write_events, write_vtt
+from voice.captions import Emit, FileFormat, Room, write_events, write_vtt
 from voice.config import Config
 from voice.rest.answer import EVENTS, STALLED_SECONDS, failure, watch
+from voice.rooms import NoRoom, Rooms
 
 RETRY_AFTER = "5"
 LIVE = "text/vtt; charset=utf-8"
