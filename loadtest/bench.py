@@ -32,6 +32,12 @@ from voice.evaluation.manifest import Clip, chosen, read_manifest, spread
 from voice.timeline import MARKS
 
 OWN_CLIPS = Path(__file__).parent.parent / "tests" / "data"
+SpeechFolder = Annotated[
+    Path,
+    typer.Option(envvar="REJOINDER_TEST_SPEECH", exists=True, help="Folder with manifest.jsonl and what it names."),
+]
+Results = Annotated[Path | None, typer.Option("-o", help="Write the single results there, as JSON.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Setting for the server.")]
 PATIENCE = 6.0
 QUIET_SECONDS = 20.0
 
@@ -160,15 +166,12 @@ def _quantiles(values: np.ndarray) -> str:
 
 
 def main(
-    speech: Annotated[
-        Path,
-        typer.Option(envvar="REJOINDER_TEST_SPEECH", exists=True, help="Folder with manifest.jsonl and what it names."),
-    ] = OWN_CLIPS,
+    speech: SpeechFolder = OWN_CLIPS,
     most: Annotated[int, typer.Option(help="Clips of speech.")] = 40,
     most_noise: Annotated[int, typer.Option(help="Clips without speech.")] = 12,
-    output: Annotated[Path | None, typer.Option("-o", help="Write the single results there, as JSON.")] = None,
+    output: Results = None,
     picture: Annotated[Path | None, typer.Option(help="Draw where the time went, as SVG.")] = None,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Setting for the server.")] = None,
+    sets: Sets = None,
 ) -> None:
     """Measure what one caller experiences."""
     console = Console()

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from loadtest.bench import OWN_CLIPS, Row, clips, say, server
+from loadtest.bench import OWN_CLIPS, Results, Row, SpeechFolder, clips, say, server
 from loadtest.picture import draw
 
 SETTINGS = {
@@ -77,12 +77,9 @@ def show_ledger(found: dict[str, list[Row]]) -> Table:
 
 
 def main(
-    speech: Annotated[
-        Path,
-        typer.Option(envvar="REJOINDER_TEST_SPEECH", exists=True, help="Folder with manifest.jsonl and what it names."),
-    ] = OWN_CLIPS,
+    speech: SpeechFolder = OWN_CLIPS,
     most: Annotated[int, typer.Option(help="Clips.")] = 20,
-    output: Annotated[Path | None, typer.Option("-o", help="Write the single results there, as JSON.")] = None,
+    output: Results = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the turns as configured, as SVG.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="Setting for all servers.")] = None,
 ) -> None:

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest.bench import OWN_CLIPS, server
+from loadtest.bench import OWN_CLIPS, Sets, SpeechFolder, server
 from loadtest.picture import draw_lags
 from loadtest.talker import Run, Talker, encode
 
@@ -98,13 +98,10 @@ def _quantiles(lags: list[tuple[float, float]]) -> str:
 def main(
     streams: Annotated[list[int], typer.Option(help="Callers at a time; give it again for another run.")] = [8],  # noqa: B006
     seconds: Annotated[float, typer.Option(help="Length of each run.")] = 60.0,
-    speech: Annotated[
-        Path,
-        typer.Option(envvar="REJOINDER_TEST_SPEECH", exists=True, help="Folder with manifest.jsonl and what it names."),
-    ] = OWN_CLIPS,
+    speech: SpeechFolder = OWN_CLIPS,
     output: Annotated[Path | None, typer.Option("-o", help="Write all waits there, as JSON.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the waits over time, as SVG.")] = None,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Setting for the server.")] = None,
+    sets: Sets = None,
 ) -> None:
     """Measure how many callers can talk at the same time."""
     console = Console()

@@ -8,7 +8,6 @@ import gc
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Annotated
 
 import anyio
@@ -22,7 +21,7 @@ from rich.table import Table
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from loadtest import caller
-from loadtest.bench import OWN_CLIPS, PATIENCE, clips, server
+from loadtest.bench import OWN_CLIPS, PATIENCE, Results, Sets, SpeechFolder, clips, server
 from loadtest.webrtc_caller import calling, longest_stall, over_http, speak, vanish
 from voice.evaluation.manifest import Clip
 
@@ -132,14 +131,11 @@ async def settle() -> None:
 
 
 def main(
-    speech: Annotated[
-        Path,
-        typer.Option(envvar="REJOINDER_TEST_SPEECH", exists=True, help="Folder with manifest.jsonl and what it names."),
-    ] = OWN_CLIPS,
+    speech: SpeechFolder = OWN_CLIPS,
     most: Annotated[int, typer.Option(help="Clips.")] = 20,
     calls: Annotated[int, typer.Option(help="Calls that come and go.")] = 100,
-    output: Annotated[Path | None, typer.Option("-o", help="Write the single results there, as JSON.")] = None,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Setting for the server.")] = None,
+    output: Results = None,
+    sets: Sets = None,
 ) -> None:
     """Measure calls over WebRTC."""
     console = Console()
