@@ -1,12 +1,15 @@
 """Taps become Prometheus metrics."""
 
-from typing import Never
+from collections.abc import Mapping
+from typing import TypeVar
 
 import anyio
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 
 from streams.tap import Tap
+
+M = TypeVar("M", Counter, Gauge, Histogram)
 
 _PREFIX = "rejoinder_"
 _LOOK_EVERY = 0.25
@@ -107,8 +110,7 @@ class Prometheus:
         Raises:
             KeyError: no total of this name is declared.
         """
-        metric = self._counters.get(name) or _undeclared(name, "total")
-        (metric.labels(**labels) if labels else metric).inc(amount)
+        _series(self._counters, "total", name, labels).inc(amount)
 
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         """Put a value into a histogram.
@@ -116,8 +118,7 @@ class Prometheus:
         Raises:
             KeyError: no histogram of this name is declared.
         """
-        metric = self._histograms.get(name) or _undeclared(name, "histogram")
-        (metric.labels(**labels) if labels else metric).observe(value)
+        _series(self._histograms, "histogram", name, labels).observe(value)
 
     def level(self, name: str, value: float, /, **labels: str) -> None:
         """Set a gauge.
@@ -125,8 +126,7 @@ class Prometheus:
         Raises:
             KeyError: no gauge of this name is declared.
         """
-        metric = self._gauges.get(name) or _undeclared(name, "gauge")
-        (metric.labels(**labels) if labels else metric).set(value)
+        _series(self._gauges, "gauge", name, labels).set(value)
 
     def shift(self, name: str, by: float, /, **labels: str) -> None:
         """Add to a gauge.
@@ -134,16 +134,17 @@ class Prometheus:
         Raises:
             KeyError: no gauge of this name is declared.
         """
-        metric = self._gauges.get(name) or _undeclared(name, "gauge")
-        (metric.labels(**labels) if labels else metric).inc(by)
+        _series(self._gauges, "gauge", name, labels).inc(by)
 
     def render(self) -> tuple[bytes, str]:
         """All metrics in the Prometheus text format: body and content type."""
         return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
 
 
-def _undeclared(name: str, kind: str) -> Never:
-    raise KeyError(f"no {kind} named {name!r} is declared; add it to the tables in streams/metrics.py")
+def _series(metrics: Mapping[str, M], kind: str, name: str, labels: dict[str, str]) -> M:
+    if name not in metrics:
+        raise KeyError(f"no {kind} named {name!r} is declared; add it to the tables in streams/metrics.py")
+    return metrics[name].labels(**labels) if labels else metrics[name]
 
 
 async def watch_loop(tap: Tap) -> None:
