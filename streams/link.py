@@ -38,12 +38,7 @@ class Link(Protocol):
     """Text and binary frames in both directions. One task receives; several may send.
 
     Only the caller of `receive` decides how fast the peer may send: what is not received is not read.
-
-    Attributes:
-        peer: who is there, for logs.
     """
-
-    peer: str
 
     async def receive(self) -> Frame:
         """The next frame.
@@ -76,7 +71,6 @@ class MemoryLink:
     """One end of a pair made by `memory_pair`."""
 
     def __init__(self, inbox: Channel[Frame], outbox: Channel[Frame], end: _End, stalled_seconds: float) -> None:
-        self.peer = "memory"
         self._inbox = inbox
         self._outbox = outbox
         self._end = end

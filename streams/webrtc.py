@@ -71,7 +71,6 @@ class WebRtcLink:
     """
 
     def __init__(self, ice: Ice, stalled_seconds: float = STALLED_SECONDS, tap: Tap = SILENT) -> None:
-        self.peer = "webrtc"
         self.lost: Callable[[float, float, str], None] = lambda *_: None
         self._stalled_seconds = stalled_seconds
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=ice.servers()))

@@ -28,7 +28,6 @@ class WebSocketLink:
     """
 
     def __init__(self, websocket: WebSocket, stalled_seconds: float = STALLED_SECONDS) -> None:
-        self.peer = f"{websocket.client.host}:{websocket.client.port}" if websocket.client else "unknown"
         self._websocket = websocket
         self._stalled_seconds = stalled_seconds
         self._end: tuple[int, str] | None = None
