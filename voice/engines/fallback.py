@@ -3,7 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing
 
 from anyio import current_time
 
@@ -40,13 +40,11 @@ class Fallback:
         """That of the engine which will answer."""
         return self._primary.context if self._breaker.closed else self._fallback.context
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, prompt: Prompt, *, request: str, priority: Priority
-    ) -> AsyncIterator[AsyncIterator[LlmEvent]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[LlmEvent]]:
         """See `Llm.stream`."""
-        async with aclosing(self._answer(prompt, request, priority)) as events:
-            yield events
+        return aclosing(self._answer(prompt, request, priority))
 
     async def _answer(self, prompt: Prompt, request: str, priority: Priority) -> AsyncGenerator[LlmEvent, None]:
         if request not in self._turned:

@@ -3,7 +3,7 @@
 import logging
 import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing
 from dataclasses import replace
 
 import anyio
@@ -43,17 +43,13 @@ class Quick:
         """See `Llm.prefill`; the small one needs none."""
         return await self._large.prefill(prompt, request=request)
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, prompt: Prompt, *, request: str, priority: Priority
-    ) -> AsyncIterator[AsyncIterator[LlmEvent]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[LlmEvent]]:
         """See `Llm.stream`."""
         if prompt.tools or prompt.opening:
-            async with self._large.stream(prompt, request=request, priority=priority) as events:
-                yield events
-        else:
-            async with aclosing(self._answer(prompt, request, priority)) as events:
-                yield events
+            return self._large.stream(prompt, request=request, priority=priority)
+        return aclosing(self._answer(prompt, request, priority))
 
     async def _answer(self, prompt: Prompt, request: str, priority: Priority) -> AsyncGenerator[LlmEvent, None]:
         reading = _Reading()

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 
 import anyio
 import httpx
@@ -64,13 +64,11 @@ class Workers:
             for number in range(len(self._llms)):
                 tasks.start_soon(self._watch, number)
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self, prompt: Prompt, *, request: str, priority: Priority
-    ) -> AsyncIterator[AsyncIterator[LlmEvent]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[LlmEvent]]:
         """See `Llm.stream`."""
-        async with aclosing(self._answer(prompt, request, priority)) as events:
-            yield events
+        return aclosing(self._answer(prompt, request, priority))
 
     async def _answer(self, prompt: Prompt, request: str, priority: Priority) -> AsyncGenerator[LlmEvent, None]:
         wanted, tried, begun = texts(prompt), set[int](), False
