@@ -18,9 +18,16 @@ from voice.tickets import name_of
 pytestmark = pytest.mark.anyio
 
 KEYS = AuthConfig(keys=("sesame", "other"), origins=("https://app.example",))
-BEARER = {"Authorization": "Bearer sesame"}
 SECRETS = "/v1/realtime/client_secrets"
+SDP = {"Content-Type": "application/sdp"}
 PAGE = {"Origin": "https://app.example"}
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+BEARER = bearer("sesame")
 
 
 def limits(**changed: float) -> LimitsConfig:
@@ -37,15 +44,14 @@ def browser(key: str) -> dict[str, Any]:
 
 
 async def ephemeral(place: Place, key: str = "sesame", **body: Any) -> str:
-    answer = await place.http.post(SECRETS, json=body, headers={"Authorization": f"Bearer {key}"})
+    answer = await place.http.post(SECRETS, json=body, headers=bearer(key))
     assert answer.status_code == 200, answer.text
     return str(answer.json()["value"])
 
 
 async def refused(place: Place, **options: Any) -> tuple[int, dict[str, Any]]:
     with pytest.raises(InvalidStatus) as caught:
-        async with connect(f"ws://127.0.0.1:{place.port}/v1/realtime", proxy=None, **options):
-            pass
+        await connect(f"ws://127.0.0.1:{place.port}/v1/realtime", proxy=None, **options)
     error: dict[str, Any] = msgspec.json.decode(caught.value.response.body or b"")["error"]
     return caught.value.response.status_code, error
 
@@ -109,12 +115,11 @@ async def test_an_ephemeral_key_opens_nothing_else(live: Live) -> None:
                 with pytest.raises(openai.PermissionDeniedError, match="an ephemeral key opens"):
                     await ask()
         for path in ("/metrics", "/openapi.json"):
-            assert (await place.http.get(path, headers={"Authorization": f"Bearer {key}"})).status_code == 403
-        headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/sdp"}
-        offer = await place.http.post("/v1/realtime/calls", content="no sdp", headers=headers)
+            assert (await place.http.get(path, headers=bearer(key))).status_code == 403
+        offer = await place.http.post("/v1/realtime/calls", content="no sdp", headers=bearer(key) | SDP)
         assert offer.status_code == 400  # let in, and not understood
         for bad in (key[:-4] + "AAAA", "ek_", "ek_=", "ek_" + "A" * 5000):
-            assert (await refused(place, additional_headers={"Authorization": f"Bearer {bad}"}))[0] == 401
+            assert (await refused(place, additional_headers=bearer(bad)))[0] == 401
         status, error = await refused(place, **browser(key[:-4] + "AAAA"))
         assert (status, error["code"]) == (401, "access_denied")
         assert key[3:20] not in (await place.http.get("/metrics", headers=BEARER)).text
@@ -214,10 +219,9 @@ async def test_calls_of_one_key_at_the_same_time(live: Live) -> None:
             for options in ({"additional_headers": BEARER}, page):  # an ephemeral key counts as the one that made it
                 code, reason = await ended_at_once(place, **options)
                 assert (code, reason) == (1013, "this key has 1 calls already, and may have no more; try again in 5 s")
-            offer = {**BEARER, "Content-Type": "application/sdp"}
-            answer = await place.http.post("/v1/realtime/calls", content="v=0", headers=offer)
+            answer = await place.http.post("/v1/realtime/calls", content="v=0", headers=BEARER | SDP)
             assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
-            async with place.call(additional_headers={"Authorization": "Bearer other"}):
+            async with place.call(additional_headers=bearer("other")):
                 pass
             assert (await first.ask("Hello", output_modalities=["text"])).text
         with anyio.fail_after(10):
@@ -242,7 +246,7 @@ async def test_a_call_whose_minutes_run_out_is_told_and_may_hear_its_answer_out(
             assert [error.code for error in told] == ["rate_limit_exceeded"]
             assert talking.replies[0].status in ("completed", "incomplete")
         assert (await ended_at_once(place, additional_headers=BEARER))[0] == 1013
-        async with place.call(additional_headers={"Authorization": "Bearer other"}):
+        async with place.call(additional_headers=bearer("other")):
             pass
 
 
