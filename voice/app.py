@@ -30,7 +30,7 @@ from voice.logs import set_up
 from voice.models import REGISTRY, Store, needed
 from voice.quota import Quota
 from voice.realtime.opening import opening
-from voice.realtime.refused import Refused as Unfit
+from voice.realtime.refused import Refused as BadSettings
 from voice.realtime.server import ServerSide
 from voice.realtime.settings import SessionDefaults
 from voice.rest import REQUESTS, failure, router
@@ -198,15 +198,11 @@ async def _converse(gateway: Gateway, websocket: WebSocket, captions: Publisher 
     defaults, caller = gateway.defaults(model), caller_of(websocket.scope)
     try:
         settings = opening(caller.session, defaults, transcription=query.get("intent") == "transcription")
-    except Unfit as unfit:
-        return await websocket.send_denial_response(failure(str(unfit), 400, unfit.code, param=unfit.param))
+    except BadSettings as wrong:
+        return await websocket.send_denial_response(failure(str(wrong), 400, wrong.code, param=wrong.param))
     await websocket.accept(next((name for name in PROTOCOLS if name in offered), None))
     link = WebSocketLink(websocket, gateway.config.limits.stalled_reader_seconds)
-    protocol = ServerSide(
-        defaults,
-        extensions=binary or query.get("extensions") == "1",
-        binary=binary,
-    )
+    protocol = ServerSide(defaults, extensions=binary or query.get("extensions") == "1", binary=binary)
     protocol.begin(settings)
     session = Session(link, protocol, gateway.engines, gateway.config, gateway.tap, captions)
     try:

@@ -17,6 +17,7 @@ from voice.answering import Engines
 from voice.config import Config
 from voice.engines import EngineError
 from voice.quota import OverLimit, Quota
+from voice.realtime import refused
 
 UPLOAD_SECONDS = 60.0
 STALLED_SECONDS = 30.0
@@ -73,6 +74,21 @@ def _error(message: str, status: int, code: str, param: str | None = None) -> di
     return {"error": {"type": kind, "code": code, "message": message, "param": param}}
 
 
+async def told(answer: Awaitable[Response]) -> Response:
+    """What is awaited, or what was wrong with the request: a `Fault`, `refused.Refused`, or that it came too slowly."""
+    try:
+        return await answer
+    except Fault as fault:
+        return failure(str(fault), fault.status, fault.code, fault.headers)
+    except refused.Refused as wrong:
+        named = ": ".join(part for part in (wrong.param, str(wrong)) if part)
+        return failure(named, 400, wrong.code, param=wrong.param)
+    except TimeoutError:
+        return failure(f"the request took longer than {UPLOAD_SECONDS:.0f} s", 408, "request_timeout")
+    except ClientDisconnect:
+        return Response(status_code=400)
+
+
 async def bounded(request: Request, limit: int) -> AsyncGenerator[bytes]:
     """The body. Raises Fault where it is too large; if its head says so, before any of it is read."""
     size, large = 0, Fault(413, "too_large", f"the request is larger than {limit} bytes; compress it, or send a part")
@@ -109,10 +125,10 @@ class Answer(Response):
                         if fault is not None:
                             await reply.fail(fault, scope, receive)
                         tasks.cancel_scope.cancel()
-        except Refused as refused:
-            status, code = (503, "draining") if refused.reason == "draining" else (429, "rate_limit_exceeded")
-            wait = {"Retry-After": str(refused.retry_after)}
-            await failure(str(refused), status, code, wait)(scope, receive, send)
+        except Refused as full:
+            status, code = (503, "draining") if full.reason == "draining" else (429, "rate_limit_exceeded")
+            wait = {"Retry-After": str(full.retry_after)}
+            await failure(str(full), status, code, wait)(scope, receive, send)
         except Fault as fault:
             await failure(str(fault), fault.status, fault.code, fault.headers)(scope, receive, send)
         except TimeoutError:

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
 
 from streams.admission import Refused
 from streams.webrtc import BadOffer
@@ -16,10 +15,9 @@ from voice.calls import Calls
 from voice.quota import OverLimit, Quota
 from voice.realtime.opening import opening
 from voice.realtime.reading import parse
-from voice.realtime.refused import Refused as Unfit
 from voice.realtime.server import ServerSide
 from voice.realtime.settings import SessionDefaults
-from voice.rest.answer import UPLOAD_SECONDS, Fault, bounded, failure
+from voice.rest.answer import UPLOAD_SECONDS, Fault, bounded, failure, told
 
 MOST_BYTES = 256 * 1024
 """Of an offer with its session."""
@@ -45,28 +43,7 @@ def router(gateway: Shared) -> APIRouter:
     @routes.post("")
     async def offer(request: Request) -> Response:
         """A WebRTC offer (application/sdp, or multipart/form-data with `sdp` and `session`); the answer is SDP."""
-        try:
-            with anyio.fail_after(UPLOAD_SECONDS):
-                sdp, session = await _read(request)
-            caller = caller_of(request.scope)
-            gateway.quota.check_calls(caller.owner)
-            protocol = _protocol(gateway, request, caller, session)
-            call_id, answer = await gateway.calls.begin(sdp, protocol, caller.owner)
-            return Response(answer, 201, {"Location": f"{CALLS}/{call_id}"}, SDP)
-        except Fault as fault:
-            return failure(str(fault), fault.status, fault.code)
-        except BadOffer as bad:
-            return failure(f"sdp: {bad}", 400, "invalid_offer", param="sdp")
-        except Unfit as unfit:
-            named = ": ".join(part for part in (unfit.param, str(unfit)) if part)
-            return failure(named, 400, unfit.code, param=unfit.param)
-        except Refused as refused:
-            status, wait = 429 if isinstance(refused, OverLimit) else 503, {"Retry-After": str(refused.retry_after)}
-            return failure(str(refused), status, refused.reason, wait)
-        except TimeoutError:
-            return failure(f"the request took longer than {UPLOAD_SECONDS:.0f} s", 408, "request_timeout")
-        except ClientDisconnect:
-            return Response(status_code=400)
+        return await told(_begin(gateway, request))
 
     @routes.delete("/{call_id}")
     async def end(request: Request, call_id: str) -> Response:
@@ -81,6 +58,22 @@ def router(gateway: Shared) -> APIRouter:
     return routes
 
 
+async def _begin(gateway: Shared, request: Request) -> Response:
+    with anyio.fail_after(UPLOAD_SECONDS):
+        sdp, session = await _read(request)
+    try:
+        caller = caller_of(request.scope)
+        gateway.quota.check_calls(caller.owner)
+        protocol = _protocol(gateway, request, caller, session)
+        call_id, answer = await gateway.calls.begin(sdp, protocol, caller.owner)
+    except BadOffer as bad:
+        return failure(f"sdp: {bad}", 400, "invalid_offer", param="sdp")
+    except Refused as refused:
+        status, wait = 429 if isinstance(refused, OverLimit) else 503, {"Retry-After": str(refused.retry_after)}
+        return failure(str(refused), status, refused.reason, wait)
+    return Response(answer, 201, {"Location": f"{CALLS}/{call_id}"}, SDP)
+
+
 async def _hang_up(gateway: Shared, request: Request, call_id: str, status: int) -> Response:
     if await gateway.calls.hang_up(call_id, caller_of(request.scope).owner):
         return Response(status_code=status)
@@ -88,7 +81,7 @@ async def _hang_up(gateway: Shared, request: Request, call_id: str, status: int)
 
 
 async def _read(request: Request) -> tuple[str, dict[str, Any]]:
-    """The offer, and the session that came with it. Raises Fault, Unfit."""
+    """The offer, and the session that came with it. Raises Fault, refused.Refused."""
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == FORM:
         fields = await _fields(request)
@@ -125,7 +118,7 @@ def _text(name: str, data: bytes) -> str:
 
 
 def _protocol(gateway: Shared, request: Request, caller: Caller, session: dict[str, Any]) -> ServerSide:
-    """The session that is asked for: by the ephemeral key, over that by the offer. Raises Fault, Unfit."""
+    """The session that is asked for: by the ephemeral key, over that by the offer. Raises Fault, refused.Refused."""
     query = request.query_params
     model = query.get("model", "")
     if model and model not in gateway.model_names():

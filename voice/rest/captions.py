@@ -173,14 +173,7 @@ def router(gateway: Shared) -> APIRouter:
 class Reading(Response):
     """An answer that goes on while a room is live and its reader stays; a reader that takes nothing is let go."""
 
-    def __init__(
-        self,
-        rooms: Rooms,
-        name: str,
-        kind: str,
-        headers: Mapping[str, str],
-        write: Write,
-    ) -> None:
+    def __init__(self, rooms: Rooms, name: str, kind: str, headers: Mapping[str, str], write: Write) -> None:
         super().__init__(headers=headers)
         self._rooms = rooms
         self._name = name

@@ -6,14 +6,13 @@ import anyio
 import msgspec
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from starlette.requests import ClientDisconnect
 
 from voice.access import Access, Caller, caller_of
 from voice.realtime.opening import opening
 from voice.realtime.refused import Refused
 from voice.realtime.settings import SessionDefaults, show_session
 from voice.realtime.shapes import new_id
-from voice.rest.answer import UPLOAD_SECONDS, Fault, bounded, failure
+from voice.rest.answer import UPLOAD_SECONDS, bounded, told
 from voice.tickets import LONGEST, SHORTEST, USUAL, TooLarge
 
 MOST_BYTES = 256 * 1024
@@ -43,22 +42,15 @@ def router(gateway: Shared) -> APIRouter:
     @routes.post("/client_secrets")
     async def client_secrets(request: Request) -> Response:
         """A key for a page or an app, valid for minutes, and the session that calls with it begin with (JSON)."""
-        caller = caller_of(request.scope)
-        try:
-            with anyio.fail_after(UPLOAD_SECONDS):
-                body = b"".join([chunk async for chunk in bounded(request, MOST_BYTES)])
-            return JSONResponse(_made(gateway, caller, body), headers={"Cache-Control": "no-store"})
-        except Fault as fault:
-            return failure(str(fault), fault.status, fault.code)
-        except Refused as refused:
-            named = ": ".join(part for part in (refused.param, str(refused)) if part)
-            return failure(named, 400, refused.code, param=refused.param)
-        except TimeoutError:
-            return failure(f"the request took longer than {UPLOAD_SECONDS:.0f} s", 408, "request_timeout")
-        except ClientDisconnect:
-            return Response(status_code=400)
+        return await told(_make(gateway, request))
 
     return routes
+
+
+async def _make(gateway: Shared, request: Request) -> Response:
+    with anyio.fail_after(UPLOAD_SECONDS):
+        body = b"".join([chunk async for chunk in bounded(request, MOST_BYTES)])
+    return JSONResponse(_made(gateway, caller_of(request.scope), body), headers={"Cache-Control": "no-store"})
 
 
 def _made(gateway: Shared, caller: Caller, body: bytes) -> dict[str, Any]:
