@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -135,23 +135,23 @@ def answers_to_noise(url: str, clip: Clip) -> int:
 def show(rows: list[Row], noise: dict[str, int], further: dict[str, str]) -> Table:
     """The figures as a table, and further ones."""
     normal = EnglishTextNormalizer()
-    waits = np.array([row.waited for row in rows if row.waited is not None])
+    waits = [row.waited for row in rows if row.waited is not None]
     told = [row for row in rows if row.waited and row.marks and not row.cut_off]
-    gaps = np.array([abs(row.disagreement) for row in told if row.disagreement is not None])
+    gaps = [abs(row.disagreement) for row in told if row.disagreement is not None]
     wer = jiwer.wer([normal(row.reference) for row in rows], [normal(row.transcript) for row in rows])
     table = Table("figure", "value", box=None, pad_edge=False)
     figures = {
         "clips said": f"{len(rows)}",
         "answered": f"{len(waits)}",
-        "end of speech -> first audible sample, p50 / p95": _quantiles(waits),
+        "end of speech -> first audible sample, p50 / p95": pair(waits, " ms"),
         "answer begun before the caller had finished": f"{sum(row.cut_off for row in rows)}",
         "word error rate of the finals": f"{100 * wer:.1f} %",
-        "server's own figure differs from this stopwatch, p50 / p95": _quantiles(gaps),
+        "server's own figure differs from this stopwatch, p50 / p95": pair(gaps, " ms"),
         "clips without speech: played / answered": f"{len(noise)} / {sum(count > 0 for count in noise.values())}",
     }
     for mark in MARKS[1:]:
-        figures[f"  after the end of speech: {mark}, p50 / p95"] = _quantiles(
-            np.array([row.marks[mark] for row in told if mark in row.marks])
+        figures[f"  after the end of speech: {mark}, p50 / p95"] = pair(
+            [row.marks[mark] for row in told if mark in row.marks], " ms"
         )
     figures |= further
     for name, value in figures.items():
@@ -159,10 +159,11 @@ def show(rows: list[Row], noise: dict[str, int], further: dict[str, str]) -> Tab
     return table
 
 
-def _quantiles(values: np.ndarray) -> str:
-    if not len(values):
+def pair(seconds: Sequence[float], unit: str = "") -> str:
+    """Median and 95th percentile in milliseconds."""
+    if not seconds:
         return "-"
-    return f"{1000 * np.quantile(values, 0.5):.0f} / {1000 * np.quantile(values, 0.95):.0f} ms"
+    return f"{1000 * np.quantile(seconds, 0.5):.0f} / {1000 * np.quantile(seconds, 0.95):.0f}{unit}"
 
 
 def main(

@@ -12,13 +12,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from loadtest.bench import OWN_CLIPS, Results, Row, SpeechFolder, clips, say, server
+from loadtest.bench import OWN_CLIPS, Results, Row, SpeechFolder, clips, pair, say, server
 from loadtest.picture import draw
 
 SETTINGS = {
@@ -28,12 +27,6 @@ SETTINGS = {
     "without both": ("speculation.prefill=false", "speculation.replies=off"),
 }
 MARKS = ("asr_final", "llm_request", "llm_first_token", "first_clause", "tts_first_audio", "endpoint", "voice_to_voice")
-
-
-def _pair(values: list[float]) -> str:
-    if not values:
-        return "-"
-    return f"{1000 * np.quantile(values, 0.5):.0f} / {1000 * np.quantile(values, 0.95):.0f}"
 
 
 def answered(rows: list[Row]) -> list[Row]:
@@ -47,13 +40,13 @@ def show(found: dict[str, list[Row]]) -> Table:
     heard = {name: answered(rows) for name, rows in found.items()}
     table.add_row("turns", *(str(len(rows)) for rows in heard.values()))
     for mark in MARKS:
-        table.add_row(mark, *(_pair([row.marks[mark] for row in rows if mark in row.marks]) for rows in heard.values()))
+        table.add_row(mark, *(pair([row.marks[mark] for row in rows if mark in row.marks]) for rows in heard.values()))
     table.add_row(
-        "first audible sample, outside", *(_pair([row.waited or 0 for row in rows]) for rows in heard.values())
+        "first audible sample, outside", *(pair([row.waited or 0 for row in rows]) for rows in heard.values())
     )
     base = {row.id: row.waited for row in next(iter(heard.values()))}
     gains = [[row.waited - base[row.id] for row in rows if row.id in base] for rows in heard.values()]  # type: ignore[operator]
-    table.add_row("later than as configured, same clip", *map(_pair, gains))
+    table.add_row("later than as configured, same clip", *map(pair, gains))
     return table
 
 
@@ -68,7 +61,7 @@ def show_ledger(found: dict[str, list[Row]]) -> Table:
         rows["begun"].append(str(len(drafts)))
         rows["kept"].append(f"{hits} ({100 * hits / len(drafts):.0f} %)" if drafts else "-")
         saved = [float(draft["saved_ms"]) / 1000 for draft in drafts if draft["outcome"] == "hit"]  # type: ignore[arg-type]
-        rows["ms saved by one that is kept, p50 / p95"].append(_pair(saved))
+        rows["ms saved by one that is kept, p50 / p95"].append(pair(saved))
         wasted = sum(int(draft["tokens"]) for draft in drafts if draft["outcome"] != "hit")  # type: ignore[call-overload]
         rows["tokens wasted"].append(str(wasted))
     for name, cells in rows.items():

@@ -21,7 +21,7 @@ from rich.table import Table
 from whisper_normalizer.english import EnglishTextNormalizer
 
 from loadtest import caller
-from loadtest.bench import OWN_CLIPS, PATIENCE, Results, Sets, SpeechFolder, clips, server
+from loadtest.bench import OWN_CLIPS, PATIENCE, Results, Sets, SpeechFolder, clips, pair, server
 from loadtest.webrtc_caller import calling, longest_stall, over_http, speak, vanish
 from voice.evaluation.manifest import Clip
 
@@ -72,10 +72,10 @@ def show(rows: list[Row]) -> Table:
     waits = [[(row.clip, row.waited or 0.0) for row in group if row.clip in fair] for group in groups]
     table.add_row("clips", *(str(len(group)) for group in groups))
     table.add_row("answered and not cut off, in all ways", *(str(len(fair)) for _ in groups))
-    table.add_row("end of speech -> sound, ms, p50 / p95", *(_pair([at for _, at in wait]) for wait in waits))
-    table.add_row("later than the WebSocket, ms", *(_pair([at - base[clip] for clip, at in wait]) for wait in waits))
+    table.add_row("end of speech -> sound, ms, p50 / p95", *(pair([at for _, at in wait]) for wait in waits))
+    table.add_row("later than the WebSocket, ms", *(pair([at - base[clip] for clip, at in wait]) for wait in waits))
     added = [[row.added for row in group if row.clip in fair and row.added is not None] for group in groups]
-    table.add_row("of it outside the server, ms", *map(_pair, added))
+    table.add_row("of it outside the server, ms", *map(pair, added))
     wers = [
         jiwer.wer([normal(row.reference) for row in group], [normal(row.transcript) for row in group])
         for group in groups
@@ -83,12 +83,6 @@ def show(rows: list[Row]) -> Table:
     table.add_row("word errors", *(f"{100 * wer:.1f} %" for wer in wers))
     table.add_row("longest stall, ms", *(f"{1000 * max(row.stall for row in group):.0f}" for group in groups))
     return table
-
-
-def _pair(values: list[float]) -> str:
-    if not values:
-        return "-"
-    return f"{1000 * np.quantile(values, 0.5):.0f} / {1000 * np.quantile(values, 0.95):.0f}"
 
 
 async def visits(url: str, count: int) -> None:
