@@ -12,9 +12,7 @@ const SOFT = 10 ** (-15 / 20); // the server's own volume under a voice
 export class WebSocketTransport {
   name = "WebSocket";
 
-  /**
-   * @param {import("./call.js").Means} means
-   */
+  /** @param {import("./call.js").Means} means */
   constructor({ url, key, microphone, speaker }) {
     this.url = url;
     this.key = key;
@@ -24,6 +22,8 @@ export class WebSocketTransport {
     this.onevent = () => {};
     /** @type {(failure: Failure) => void} */
     this.onclosed = () => {};
+    /** @type {(heard: import("./audio.js").Heard) => void} */
+    this.onheard = () => {};
     /** @type {WebSocket | undefined} */
     this.socket = undefined;
     this.listening = true;
@@ -115,9 +115,6 @@ export class WebSocketTransport {
     }
     this.onheard(heard);
   }
-
-  /** @type {(heard: import("./audio.js").Heard) => void} */
-  onheard = () => {};
 
   /** @param {import("./audio.js").Heard} heard */
   report({ itemId, ms }) {

@@ -39,7 +39,7 @@ class Pipe:
 
     def _understood(self) -> bool:
         """Whether the sound itself begins; leaves it in `_rest`."""
-        if not b"RIFF".startswith(self._rest[:4]) and self._rest[:4] != b"RIFF":
+        if not b"RIFF".startswith(self._rest[:4]):
             self._header = False
             return True
         place = 12

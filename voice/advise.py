@@ -167,10 +167,7 @@ class Advice:
         yield "kept free", f"{free:.1f} GiB{each} for activations and graphs"
         bits = "8 bits" if plan.fp8_cache else "16 bits"
         yield "cache", f"{plan.token / 1024:.0f} KiB for a token{each}, {bits}: {plan.tokens} tokens in a worker"
-        yield (
-            "a call",
-            f"{plan.context} tokens, about {plan.context // 400} minutes of talk",
-        )
+        yield "a call", f"{plan.context} tokens, about {plan.context // 400} minutes of talk"
         yield "calls", f"{self.calls} of {self.wanted} wanted, all with a full context; there is room for {plan.room}"
         copies = "one server" if plan.workers == 1 else f"{plan.workers} servers; a conversation stays with one"
         yield "servers", copies + (f", {plan.parallel} GPUs each (tensor parallel)" if plan.parallel > 1 else "")
