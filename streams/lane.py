@@ -98,11 +98,6 @@ class Lane:
         """Calls that wait or run."""
         return len(self._jobs) + self._running
 
-    @property
-    def idle(self) -> bool:
-        """Nothing runs and nothing waits."""
-        return self.load == 0
-
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
         self._workers = [

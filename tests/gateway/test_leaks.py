@@ -187,7 +187,7 @@ async def test_nothing_of_a_caller_stays(live: Live, caplog: pytest.LogCaptureFi
         async def everybody_left() -> None:
             await until("the last session's end", lambda: not place.gateway.admission.sessions)
             await until("the end of the engines' calls", lambda: not counted.active)
-            await until("idle lanes", lambda: all(lane.idle for lane in lanes))
+            await until("idle lanes", lambda: not any(lane.load for lane in lanes))
             await until("the end of the tasks", lambda: asyncio.all_tasks() <= tasks)
             await until("the end of the connections", lambda: not place.server.server_state.connections)
 

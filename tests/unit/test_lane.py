@@ -49,7 +49,7 @@ async def test_results_and_errors_reach_the_caller() -> None:
         with pytest.raises(ZeroDivisionError):
             await lane.run(fail, priority=0, session="a")
         assert await lane.run(lambda: 8, priority=0, session="a") == 8
-        assert lane.idle
+        assert not lane.load
 
 
 async def order_of(jobs: list[tuple[int, str, str]]) -> list[str]:
@@ -165,7 +165,7 @@ async def test_cancelled_callers_leave_at_once_and_the_slot_frees_with_the_threa
         assert lane.load == 1, "the call still holds its slot, the other left the queue"
         gate.leave.set()
         assert await lane.run(lambda: 5, priority=0, session="b") == 5
-        assert lane.idle
+        assert not lane.load
     assert ran == []
 
 
@@ -198,7 +198,7 @@ async def test_leaving_waits_for_what_runs_and_refuses_the_rest() -> None:
             await running(gate)
             group.start_soon(ask, lane)
             await wait_all_tasks_blocked()
-        assert lane.idle
+        assert not lane.load
         assert refused == ["waiting"]
         assert not [thread for thread in threading.enumerate() if thread.name.startswith("leaving-")]
     with pytest.raises(LaneClosed):
@@ -213,7 +213,7 @@ async def test_leaving_in_a_cancelled_scope_still_waits() -> None:
             await running(gate)
             gate.leave.set()
             scope.cancel()
-    assert lane.idle
+    assert not lane.load
 
 
 async def test_a_failure_after_the_caller_left_is_logged(caplog: pytest.LogCaptureFixture) -> None:
