@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import anyio
 import numpy as np
@@ -307,11 +308,24 @@ class Call:
             while not happened():
                 await self.quiet(0.02)
 
-    async def over(self) -> str:
-        """Wait without sending anything until the link has ended; says how."""
-        while self.ended is None:
+    async def write(self, text: str, **response: Any) -> None:
+        """Type something, and ask for an answer."""
+        await self.send(self.client.create_item(text))
+        await self.send(self.client.respond(**response))
+
+    async def answered(self, times: int = 1) -> None:
+        """Wait until so many answers are done."""
+        await self.until(lambda: self.types().count("response.done") >= times)
+
+    async def wait(self, happened: Callable[[], object]) -> None:
+        """Wait for something to be seen, without sending anything."""
+        while not happened():
             self.changed = anyio.Event()
             await self.changed.wait()
+
+    async def over(self) -> str:
+        """Wait until the link has ended; says how."""
+        await self.wait(lambda: self.ended)
         return str(self.ended)
 
     def types(self) -> list[str]:

@@ -28,7 +28,7 @@ async def answering(text: str = COUNT, seconds: float = 1.0) -> AsyncIterator[Ca
 
 
 async def over(caller: Call) -> None:
-    await caller.until(lambda: "response.done" in caller.types())
+    await caller.answered()
 
 
 def states(caller: Call) -> list[str]:
@@ -152,7 +152,7 @@ async def test_a_voice_without_words_gives_the_answer_back_in_time() -> None:
 async def test_a_voice_at_the_very_beginning_takes_the_answer_back() -> None:
     async with answering(seconds=0.1) as caller:
         await caller.say("okay")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         [reply] = caller.seen.replies.values()
         assert reply.status == "cancelled", "the caller had not finished"
 

@@ -10,6 +10,7 @@ from tests.session.scripted import call, sound_of, text_in
 from voice.config import PhrasesConfig
 from voice.engines import ContextOverflow
 from voice.events import Prompt, Usage
+from voice.history import Item
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +51,7 @@ async def test_a_spoken_turn_is_heard_and_answered() -> None:
         await caller.send(caller.client.update(audio={"input": {"transcription": {"model": "rejoinder"}}}))
         await caller.say("what time is it")
         stopped = caller.times("session.updated")[0] + 4 * 0.25 - 0.05
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         [utterance] = caller.seen.utterances.values()
         assert utterance.transcript == "what time is it"
         assert utterance.text.split() == ["what", "time", "is", "it"], "deltas add up"
@@ -66,7 +67,7 @@ async def test_a_spoken_turn_is_heard_and_answered() -> None:
 async def test_the_events_of_a_turn_come_in_order() -> None:
     async with call() as caller:
         await caller.say("hello there friend")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         spoken = [name for name in caller.types() if not name.startswith("session.")]
         assert without_repeats(spoken) == TURN
 
@@ -74,7 +75,7 @@ async def test_the_events_of_a_turn_come_in_order() -> None:
 async def test_an_answer_is_sent_hardly_faster_than_it_sounds() -> None:
     async with call(lambda prompt: "one two three four five six seven eight nine ten eleven twelve.") as caller:
         await caller.say("count please now")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         deltas = caller.times("response.output_audio.delta")
         sent = len(deltas) * 0.04
         assert sent == pytest.approx(12 * 0.25, abs=0.05)
@@ -104,7 +105,7 @@ async def test_a_pause_in_mid_sentence_is_not_the_end() -> None:
         await caller.say("tell me about")
         await caller.quiet(0.35)
         await caller.say("the weather today")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         assert caller.replies == ["you said tell me about the weather today"]
         assert len(caller.llm.prompts) == 2, "one was begun in the pause and taken back"
         assert len(caller.seen.replies) == 1, "and nobody heard of it"
@@ -124,9 +125,7 @@ async def test_sound_without_words_is_not_answered() -> None:
 async def test_a_turn_ends_even_when_no_more_packets_come() -> None:
     async with call() as caller:
         await caller.say("are you there")
-        while "response.done" not in caller.types():
-            caller.changed = type(caller.changed)()
-            await caller.changed.wait()
+        await caller.wait(lambda: "response.done" in caller.types())
         assert caller.replies == ["you said are you there"]
 
 
@@ -134,7 +133,7 @@ async def test_a_clip_sent_at_once_is_heard_as_one_in_real_time() -> None:
     async with call() as caller:
         sound = np.concatenate([np.zeros(24000, np.int16), sound_of("all of it at once"), np.zeros(24000, np.int16)])
         await caller.send(caller.client.append(sound))
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         assert caller.replies == ["you said all of it at once"]
 
 
@@ -146,7 +145,7 @@ async def test_manual_turns() -> None:
         assert "input_audio_buffer.committed" not in caller.types()
         await caller.send(caller.client.commit())
         await caller.send(caller.client.respond())
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         assert caller.replies == ["you said push to talk"]
         await caller.send(caller.client.commit())
         await caller.send(caller.client.commit())
@@ -156,9 +155,8 @@ async def test_manual_turns() -> None:
 
 async def test_typed_text_and_a_written_answer() -> None:
     async with call() as caller:
-        await caller.send(caller.client.create_item("hello in writing"))
-        await caller.send(caller.client.respond(output_modalities=["text"]))
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.write("hello in writing", output_modalities=["text"])
+        await caller.answered()
         [reply] = caller.seen.replies.values()
         assert reply.text.strip() == "You said hello in writing."
         assert not reply.pieces
@@ -167,14 +165,10 @@ async def test_typed_text_and_a_written_answer() -> None:
 
 async def test_an_aside_leaves_no_trace_in_the_conversation() -> None:
     async with call() as caller:
-        await caller.send(caller.client.create_item("first"))
-        await caller.send(
-            caller.client.respond(conversation="none", output_modalities=["text"], metadata={"topic": "aside"})
-        )
-        await caller.until(lambda: "response.done" in caller.types())
-        await caller.send(caller.client.create_item("second"))
-        await caller.send(caller.client.respond(output_modalities=["text"]))
-        await caller.until(lambda: caller.types().count("response.done") == 2)
+        await caller.write("first", conversation="none", output_modalities=["text"], metadata={"topic": "aside"})
+        await caller.answered()
+        await caller.write("second", output_modalities=["text"])
+        await caller.answered(2)
         aside = next(iter(caller.seen.replies.values()))
         assert aside.metadata == {"topic": "aside"}
         assert said(caller.llm.prompts[-1]) == [("user", "first"), ("user", "second")]
@@ -182,35 +176,30 @@ async def test_an_aside_leaves_no_trace_in_the_conversation() -> None:
 
 async def test_a_function_call_goes_to_the_client_and_its_output_to_the_model() -> None:
     async with call(lambda prompt: "It rains." if prompt.messages[-1].role == "tool" else "call:weather") as caller:
-        await caller.send(caller.client.create_item("weather please"))
-        await caller.send(caller.client.respond(output_modalities=["text"]))
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.write("weather please", output_modalities=["text"])
+        await caller.answered()
         [reply] = caller.seen.replies.values()
         assert [(tool.name, tool.arguments) for tool in reply.calls] == [("weather", "{}")]
-        from voice.history import Item
-
         output = Item("out1", "function_call_output", text="rain", call_id="call_1")
         await caller.send(caller.client.add(output))
         await caller.send(caller.client.respond(output_modalities=["text"]))
-        await caller.until(lambda: caller.types().count("response.done") == 2)
+        await caller.answered(2)
         assert [message.role for message in caller.llm.prompts[-1].messages][-3:] == ["user", "assistant", "tool"]
         assert list(caller.seen.replies.values())[-1].text.strip() == "It rains."
 
 
 async def test_the_client_cancels_and_says_what_was_heard() -> None:
     async with call(lambda prompt: "one two three four five six seven eight nine ten.") as caller:
-        await caller.send(caller.client.create_item("count"))
-        await caller.send(caller.client.respond())
+        await caller.write("count")
         await caller.until(lambda: len(caller.times("response.output_audio.delta")) > 20)
         await caller.send(caller.client.cancel())
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         [reply] = caller.seen.replies.values()
         assert (reply.status, reply.reason) == ("cancelled", "client_cancelled")
         await caller.send(caller.client.truncate(reply.items[0], 500))
         await caller.until(lambda: "conversation.item.truncated" in caller.types())
-        await caller.send(caller.client.create_item("go on"))
-        await caller.send(caller.client.respond(output_modalities=["text"]))
-        await caller.until(lambda: caller.types().count("response.done") == 2)
+        await caller.write("go on", output_modalities=["text"])
+        await caller.answered(2)
         assert said(caller.llm.prompts[-1])[1] == ("assistant", "one two")
 
 
@@ -218,14 +207,14 @@ async def test_a_model_that_breaks_off_is_apologised_for_and_the_next_turn_works
     async with call(lambda prompt: "one two three four five six seven eight nine ten.") as caller:
         caller.llm.breaks_after = 6
         await caller.say("first question here")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         [reply] = caller.seen.replies.values()
         assert reply.status == "failed"
         assert "broke" in reply.error
         assert reply.text.endswith(f"{PHRASES.apology} ")
         caller.llm.breaks_after = None
         await caller.say("second question here")
-        await caller.until(lambda: caller.types().count("response.done") == 2)
+        await caller.answered(2)
         assert caller.replies[-1] == "one two three four five six seven eight nine ten"
 
 
@@ -233,10 +222,10 @@ async def test_a_voice_that_breaks_fails_the_turn_and_not_the_session() -> None:
     async with call() as caller:
         caller.tts.fault = "no voice"
         await caller.say("first question here")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         caller.tts.fault = ""
         await caller.say("second question here")
-        await caller.until(lambda: caller.types().count("response.done") == 2)
+        await caller.answered(2)
         assert [reply.status for reply in caller.seen.replies.values()] == ["failed", "completed"]
 
 
@@ -246,10 +235,10 @@ async def test_a_recogniser_that_breaks_is_reported() -> None:
         caller.asr.fault = "no ears"
         await caller.say("first question here")
         await caller.until(lambda: "conversation.item.input_audio_transcription.failed" in caller.types())
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         caller.asr.fault = ""
         await caller.say("second question here")
-        await caller.until(lambda: caller.types().count("response.done") == 2)
+        await caller.answered(2)
         assert caller.replies[1] == "you said second question here"
         assert next(iter(caller.seen.replies.values())).text.strip() == PHRASES.repair, "silence would say nothing"
 
@@ -257,7 +246,7 @@ async def test_a_recogniser_that_breaks_is_reported() -> None:
 async def test_an_empty_answer_is_met_with_a_question() -> None:
     async with call(lambda prompt: "") as caller:
         await caller.say("mumble mumble mumble")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         [reply] = caller.seen.replies.values()
         assert reply.text.strip() == PHRASES.repair
 
@@ -272,7 +261,7 @@ async def test_a_prompt_too_long_is_shortened_from_its_old_end() -> None:
         for n in range(10):
             await caller.send(caller.client.create_item(f"note {n}"))
         await caller.send(caller.client.respond(output_modalities=["text"]))
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         [reply] = caller.seen.replies.values()
         assert reply.status == "completed"
         assert said(caller.llm.prompts[-1])[-1] == ("user", "note 9")
@@ -285,7 +274,7 @@ async def test_interruptions_can_be_switched_off() -> None:
         await caller.say("count please now")
         await caller.until(lambda: caller.times("response.output_audio.delta"))
         await caller.say("and more please")
-        await caller.until(lambda: caller.types().count("response.done") == 2)
+        await caller.answered(2)
         assert [reply.status for reply in caller.seen.replies.values()] == ["completed", "completed"]
         assert caller.replies[0] == "one two three four five six seven eight nine ten"
 
@@ -302,7 +291,7 @@ async def test_captions_only() -> None:
 async def test_binary_audio_both_ways() -> None:
     async with call(binary=True, extensions=True) as caller:
         await caller.say("what time is it")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         assert caller.replies == ["you said what time is it"]
 
 
@@ -321,7 +310,7 @@ async def test_the_timeline_is_told_again_with_the_models_tokens() -> None:
     async with call(extensions=True) as caller:
         caller.llm.usage = Usage(prompt=40, cached=30, accept_length=2.25, accept_rate=0.4375)
         await caller.say("what time is it")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         first, last = (event.timeline for _, event in caller.events if hasattr(event, "timeline"))
         assert last == first | {
             "llm": {"prompt": 40, "cached": 30, "completion": 6, "accept_length": 2.25, "accept_rate": 0.44}
@@ -365,6 +354,7 @@ async def test_a_server_that_leaves_a_session_that_is_just_over() -> None:
     async with call() as caller:
         await caller.say("a question")
     caller.session.leave(1012, "restart")
+    assert "1000" in str(caller.ended), "it stays what it was: the caller's own goodbye"
 
 
 async def test_the_audio_books_balance() -> None:
@@ -398,5 +388,5 @@ async def test_settings_may_change_while_the_caller_speaks() -> None:
         await caller.send(
             caller.client.update(audio={"input": {"turn_detection": {"type": "server_vad", "threshold": 0.6}}})
         )
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         assert caller.replies == ["you said what time is it now"]

@@ -26,10 +26,6 @@ def ledger(caller: Call) -> Counter[str]:
     return Counter(labels["outcome"] for name, _, labels in caller.tap.calls if name == "speculation_total")
 
 
-async def answered(caller: Call, times: int = 1) -> None:
-    await caller.until(lambda: caller.types().count("response.done") == times)
-
-
 async def test_the_model_reads_along_while_the_caller_speaks() -> None:
     async with call() as caller:
         await caller.say(SENTENCE)
@@ -37,13 +33,13 @@ async def test_the_model_reads_along_while_the_caller_speaks() -> None:
         assert len(read) >= 3
         assert all(SENTENCE.startswith(text) for text in read[1:]), "the words so far, over and over"
         assert all(len(old) < len(new) for old, new in pairwise(read[1:]))
-        await answered(caller)
+        await caller.answered()
 
 
 async def test_the_conversation_so_far_is_read_when_the_caller_begins() -> None:
     async with call() as caller:
         await caller.say("first question here")
-        await answered(caller)
+        await caller.answered()
         caller.llm.warmed.clear()
         await caller.say("second")
         earlier = [message.text for message in caller.llm.warmed[0].messages]
@@ -63,14 +59,14 @@ async def test_one_prompt_is_read_at_a_time_and_none_once_the_answer_is_wanted()
 async def test_reading_along_can_be_switched_off() -> None:
     async with call(config=Config(speculation=SpeculationConfig(prefill=False))) as caller:
         await caller.say(SENTENCE)
-        await answered(caller)
+        await caller.answered()
         assert not caller.llm.warmed
 
 
 async def test_what_was_begun_early_and_kept_is_in_the_books() -> None:
     async with call(extensions=True) as caller:
         await caller.say("what time is it")
-        await answered(caller)
+        await caller.answered()
         assert ledger(caller) == {"hit": 1}
         [saved] = [value for name, value, _ in caller.tap.calls if name == "speculation_saved_seconds"]
         assert 0.1 < saved < 0.5
@@ -85,7 +81,7 @@ async def test_what_was_begun_in_vain_is_in_the_books() -> None:
         await caller.say("tell me about")
         await caller.quiet(0.4)
         await caller.say("the weather today")
-        await answered(caller)
+        await caller.answered()
         assert ledger(caller) == {"resumed": 1, "hit": 1}
         wasted = [
             value
@@ -110,7 +106,7 @@ async def test_a_pause_that_will_be_long_is_not_answered_early() -> None:
         stopped = anyio.current_time() - 0.05
         await caller.until(lambda: caller.llm.prompts)
         begun = anyio.current_time() - stopped
-        await answered(caller)
+        await caller.answered()
         sounded = caller.times("response.output_audio.delta")[0] - stopped
         assert begun > 0.5
         assert sounded - begun == pytest.approx(0.45, abs=0.05), "as early as it takes, and no earlier"
@@ -121,7 +117,7 @@ async def test_a_pause_that_will_be_long_is_not_answered_early() -> None:
 async def test_early_replies_have_a_switch(mode: str, early: bool) -> None:
     async with call(config=Config(speculation=SpeculationConfig(replies=mode))) as caller:  # type: ignore[arg-type]
         await caller.say("what time is it")
-        await answered(caller)
+        await caller.answered()
         assert ledger(caller) == ({"hit": 1} if early else {})
         assert caller.replies == ["you said what time is it"]
 
@@ -129,7 +125,7 @@ async def test_early_replies_have_a_switch(mode: str, early: bool) -> None:
 async def test_a_crowded_machine_begins_nothing_early() -> None:
     async with call(load=lambda: 2.0) as caller:
         await caller.say("what time is it")
-        await answered(caller)
+        await caller.answered()
         assert not ledger(caller)
 
 
@@ -140,7 +136,7 @@ async def test_a_caller_who_always_goes_on_is_soon_waited_for() -> None:
                 await caller.say("and then what")
                 await caller.quiet(0.4)
             await caller.quiet(0.6)
-            await caller.until(lambda n=n: caller.types().count("response.done") > n)  # type: ignore[misc]
+            await caller.answered(n + 1)
         resumed = ledger(caller)["resumed"]
         assert 2 <= resumed < 15, "of the twenty there would have been"
 
@@ -169,7 +165,7 @@ async def test_a_caller_who_says_nothing_is_asked_once() -> None:
         [silent] = [event for _, event in caller.events if isinstance(event, ev.TimeoutTriggered)]
         assert silent.audio_end_ms - silent.audio_start_ms == pytest.approx(3000, abs=50)
         await caller.say("here I am")
-        await answered(caller, 2)
+        await caller.answered(2)
         await caller.quiet(4.0)
         assert caller.types().count("input_audio_buffer.timeout_triggered") == 2, "and again after they have spoken"
 
@@ -179,7 +175,7 @@ async def test_the_time_counts_from_the_end_of_the_answer() -> None:
     async with call(lambda prompt: long) as caller:
         await caller.send(detection(caller, idle_timeout_ms=2000))
         await caller.say("count please now")
-        await answered(caller)
+        await caller.answered()
         done = caller.times("response.done")[0]
         await caller.until(lambda: "input_audio_buffer.timeout_triggered" in caller.types())
         assert caller.times("input_audio_buffer.timeout_triggered")[0] - done == pytest.approx(2.0, abs=0.1)
@@ -209,7 +205,7 @@ async def test_what_cannot_be_understood_is_asked_for_again_but_once() -> None:
         assert not caller.llm.prompts
         caller.asr.unclear = None
         await caller.say("hello there friend")
-        await answered(caller, 2)
+        await caller.answered(2)
         assert caller.replies[1] == "you said hello there friend"
         assert [message.role for message in caller.llm.prompts[-1].messages] == ["assistant", "user"]
 
@@ -229,7 +225,7 @@ async def test_prompts_of_a_conversation_begin_alike() -> None:
     async with call(config=config) as caller:
         for n in range(4):
             await caller.play(sound_of(f"question number {['one', 'two', 'three', 'four'][n]}"))
-            await answered(caller, n + 1)
+            await caller.answered(n + 1)
         prompts = caller.llm.prompts
         for old, new in pairwise(prompts):
             assert new.messages[: len(old.messages)] == old.messages
@@ -240,7 +236,7 @@ async def test_a_function_call_of_a_withdrawn_reply_never_leaves() -> None:
         await caller.say("book it")
         await caller.quiet(0.4)
         await caller.say("not now")
-        await answered(caller)
+        await caller.answered()
         await caller.quiet(2.0)
         assert [asked(prompt) for prompt in caller.llm.prompts] == ["book it", "book it not now"]
         assert not any("function_call" in name for name in caller.types())
@@ -251,10 +247,10 @@ async def test_a_timeline_tells_of_its_own_turns_drafts_alone() -> None:
         await caller.send(caller.client.update(output_modalities=["text"]))
         for n in range(3):
             await caller.say("what time is it")
-            await answered(caller, n + 1)
+            await caller.answered(n + 1)
         await caller.send(caller.client.update(output_modalities=["audio"]))
         await caller.say("what time is it")
-        await answered(caller, 4)
+        await caller.answered(4)
         timeline, *_ = [event.timeline for _, event in caller.events if isinstance(event, ev.Timeline)]
         assert len(timeline["drafts"]) == 1
         assert ledger(caller) == {"hit": 4}

@@ -156,11 +156,9 @@ def test_what_is_told_is_never_older_than_what_was_told(script: list[Stretch], s
 async def test_packets_that_stop_in_mid_word_end_the_turn(turn: ScriptedTurn | None) -> None:
     async with call(turn=turn) as caller:
         await caller.play(sound_of("what is the time")[: -round((GAP + WORD / 3) * RATE)])
-        while "response.done" not in caller.types():
-            caller.changed = anyio.Event()
-            await caller.changed.wait()
+        await caller.wait(lambda: "response.done" in caller.types())
         await caller.say("are you there")
-        await caller.until(lambda: caller.types().count("response.done") == 2)
+        await caller.answered(2)
         assert caller.replies == ["you said what is the time", "you said are you there"]
 
 

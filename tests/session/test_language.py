@@ -58,7 +58,7 @@ async def test_a_conversation_is_not_translated() -> None:
         await caller.send(caller.client.update(audio={"input": {"transcription": {"translate": True}}}))
         await caller.until(lambda: "error" in caller.types())
         await caller.say("hello there")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         assert {translate for _, _, translate in caller.asr.told} == {False}
 
 

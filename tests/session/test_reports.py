@@ -39,7 +39,7 @@ async def test_the_history_follows_a_client_that_plays_late() -> None:
             await caller.quiet(0.6 + 0.2 * n - (anyio.current_time() - begun))
             await caller.send(caller.client.playback(next(iter(reply.items)), round(200 * n)))
         await caller.say("stop")
-        await caller.until(lambda: "response.done" in caller.types())
+        await caller.answered()
         cut = next(iter(caller.times("response.done"))) - begun - 0.6
         heard = sum(n * (WORD + GAP) + WORD / 2 <= cut for n in range(12))
         assert len(reply.text.split()) in (heard, heard - 1)
