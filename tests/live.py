@@ -141,8 +141,22 @@ class Place:
             tasks.cancel_scope.cancel()
 
 
+@dataclass(kw_only=True)
+class Watching:
+    """Sets `changed` with all that it sees."""
+
+    changed: anyio.Event = field(default_factory=anyio.Event)
+
+    async def until(self, happened: Callable[[], object]) -> None:
+        """Wait for something to be seen."""
+        with anyio.fail_after(PATIENCE):
+            while not happened():
+                self.changed = anyio.Event()
+                await self.changed.wait()
+
+
 @dataclass
-class Caller:
+class Caller(Watching):
     """What a client does and sees."""
 
     line: ClientConnection
@@ -150,7 +164,6 @@ class Caller:
     seen: Conversation = field(default_factory=Conversation)
     events: list[Event] = field(default_factory=list)
     end: tuple[int, str] | None = None
-    changed: anyio.Event = field(default_factory=anyio.Event)
 
     async def listen(self) -> None:
         with suppress(ConnectionClosed):
@@ -161,13 +174,6 @@ class Caller:
                 self.changed.set()
         self.end = self.line.close_code or 0, self.line.close_reason or ""
         self.changed.set()
-
-    async def until(self, happened: Callable[[], object]) -> None:
-        """Wait for something to be seen."""
-        with anyio.fail_after(PATIENCE):
-            while not happened():
-                self.changed = anyio.Event()
-                await self.changed.wait()
 
     async def ended(self) -> tuple[int, str]:
         """How the connection ends: code and reason."""

@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from streams.audio import join, silence, write
-from tests.live import DATA, PATIENCE, Live, Place, clip, said, word_errors
+from tests.live import DATA, PATIENCE, Live, Place, Watching, clip, said, word_errors
 from voice.config import AuthConfig, CaptionsConfig
 from voice.events import Word
 
@@ -28,14 +27,13 @@ SITE = "https://site.example"
 
 
 @dataclass
-class Reader:
+class Reader(Watching):
     """Reads a room's events as a page would."""
 
     cues: dict[int, dict[str, Any]] = field(default_factory=dict)
     tentative: list[str] = field(default_factory=list)
     mark: str = ""
     over: bool = False
-    changed: anyio.Event = field(default_factory=anyio.Event)
 
     async def read(self, http: httpx.AsyncClient, room: str, most: float = 1e9, **options: Any) -> None:
         async with http.stream("GET", f"/v1/captions/{room}/events", timeout=PATIENCE, **options) as answer:
@@ -62,12 +60,6 @@ class Reader:
             assert not before["done"]
             self.cues[cue["id"]] = cue
         self.tentative.append(body["tentative"])
-
-    async def until(self, happened: Callable[[], object]) -> None:
-        with anyio.fail_after(PATIENCE):
-            while not happened():
-                self.changed = anyio.Event()
-                await self.changed.wait()
 
     @property
     def text(self) -> str:

@@ -1,7 +1,7 @@
 """The official client, unaware of us, against the whole server."""
 
 import base64
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 from websockets.exceptions import ConnectionClosed
 
 from streams.audio import Audio, join, silence
-from tests.live import PATIENCE, Live, clip, said, word_errors
+from tests.live import Live, Watching, clip, said, word_errors
 from voice.config import AuthConfig
 
 pytestmark = pytest.mark.anyio
@@ -28,12 +28,11 @@ STORY = "Tell me a long story about an old ship and its captain."
 
 
 @dataclass
-class Talk:
+class Talk(Watching):
     """A connection of the official client and the events it brought."""
 
     line: AsyncRealtimeConnection
     events: list[Any] = field(default_factory=list)
-    changed: anyio.Event = field(default_factory=anyio.Event)
 
     async def listen(self) -> None:
         try:
@@ -49,12 +48,6 @@ class Talk:
     def one(self, kind: str) -> Any:
         (event,) = self.all(kind)
         return event
-
-    async def until(self, happened: Callable[[], object]) -> None:
-        with anyio.fail_after(PATIENCE):
-            while not happened():
-                self.changed = anyio.Event()
-                await self.changed.wait()
 
     async def next(self, kind: str) -> Any:
         """The first event of a kind that comes after this call."""
