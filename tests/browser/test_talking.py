@@ -8,7 +8,7 @@ from playwright.async_api import expect
 
 from streams.audio import Audio, resample, silence
 from tests.browser.chromium import MICROPHONE, PATIENCE, RATE, Seat, launched, seated
-from tests.live import Live, Place, clip, said, word_errors
+from tests.live import Live, clip, said, word_errors
 from voice.events import Priority
 from voice.listening import RATE as HEARING
 
@@ -18,12 +18,6 @@ SAYING = "lj-LJ001-0004.flac"
 OTHER = "cv-common_voice_en_20005954.mp3"
 LONG = "Tell me a long story about an old ship."
 QUIET = 100  # of 32768, about -50 dBFS
-
-
-async def offers(place: Place, transport: str) -> None:
-    """Skip where the server has no such transport."""
-    if transport == "webrtc" and (await place.http.post("/v1/realtime/calls")).status_code == 404:
-        pytest.skip("the server has no route /v1/realtime/calls")
 
 
 def quiet(audio: Audio) -> bool:
@@ -45,21 +39,23 @@ def content(seat: Seat) -> None:
 @pytest.mark.parametrize("transport", ["websocket", "webrtc", "auto"])
 async def test_what_is_said_is_understood_and_the_answer_is_heard(live: Live, tmp_path: Path, transport: str) -> None:
     sound = Audio(np.concatenate([silence(1.5, RATE).samples, clip(SAYING, RATE).samples]), RATE)
-    async with live.serving() as place, launched(tmp_path, sound) as browser:
-        await offers(place, transport)
-        async with seated(browser, place, transport=transport) as seat:
-            await seat.talk()
-            if transport != "auto":
-                await seat.see("#via", {"websocket": "WebSocket", "webrtc": "WebRTC"}[transport])
-            await seat.state("Answering")
-            await seat.state("Listening")
-            await expect(seat.page.locator(".unsaid:not(:empty)")).to_have_count(0, timeout=PATIENCE)
-            assert word_errors(said(SAYING), " ".join(await seat.said("user"))) < 0.25
-            answer = " ".join(await seat.said("assistant"))
-            assert word_errors(answer, await recognised(live, await seat.heard())) < 0.3
-            await seat.page.click("#timing-toggle")
-            await seat.see("#turns", "Audible")
-            content(seat)
+    async with (
+        live.serving() as place,
+        launched(tmp_path, sound) as browser,
+        seated(browser, place, transport=transport) as seat,
+    ):
+        await seat.talk()
+        if transport != "auto":
+            await seat.see("#via", {"websocket": "WebSocket", "webrtc": "WebRTC"}[transport])
+        await seat.state("Answering")
+        await seat.state("Listening")
+        await expect(seat.page.locator(".unsaid:not(:empty)")).to_have_count(0, timeout=PATIENCE)
+        assert word_errors(said(SAYING), " ".join(await seat.said("user"))) < 0.25
+        answer = " ".join(await seat.said("assistant"))
+        assert word_errors(answer, await recognised(live, await seat.heard())) < 0.3
+        await seat.page.click("#timing-toggle")
+        await seat.see("#turns", "Audible")
+        content(seat)
 
 
 async def test_the_button_stops_an_answer(live: Live, tmp_path: Path) -> None:
@@ -90,19 +86,19 @@ async def after_a_block(seat: Seat, count: int = 2) -> None:
 
 @pytest.mark.parametrize("transport", ["websocket", "webrtc"])
 async def test_a_voice_stops_an_answer_and_is_answered(live: Live, tmp_path: Path, transport: str) -> None:
-    async with live.serving() as place, launched(tmp_path) as browser:
-        await offers(place, transport)
-        async with seated(browser, place, MICROPHONE, transport=transport) as seat:
-            await seat.talk()
-            await seat.type(LONG)
-            await seat.state("Answering")
-            await seat.say(OTHER)
-            await seat.see(".assistant >> nth=0", "interrupted")
-            await seat.page.wait_for_function(
-                "() => document.querySelectorAll('.assistant:not([hidden])').length === 2"
-            )
-            assert word_errors(said(OTHER), (await seat.said("user"))[-1]) < 0.4
-            content(seat)
+    async with (
+        live.serving() as place,
+        launched(tmp_path) as browser,
+        seated(browser, place, MICROPHONE, transport=transport) as seat,
+    ):
+        await seat.talk()
+        await seat.type(LONG)
+        await seat.state("Answering")
+        await seat.say(OTHER)
+        await seat.see(".assistant >> nth=0", "interrupted")
+        await seat.page.wait_for_function("() => document.querySelectorAll('.assistant:not([hidden])').length === 2")
+        assert word_errors(said(OTHER), (await seat.said("user"))[-1]) < 0.4
+        content(seat)
 
 
 async def test_a_muted_microphone_sends_silence(live: Live, tmp_path: Path) -> None:
@@ -130,19 +126,21 @@ async def test_a_muted_microphone_sends_silence(live: Live, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("transport", ["websocket", "webrtc"])
 async def test_a_turn_lasts_as_long_as_the_space_bar_is_held(live: Live, tmp_path: Path, transport: str) -> None:
-    async with live.serving() as place, launched(tmp_path) as browser:
-        await offers(place, transport)
-        async with seated(browser, place, MICROPHONE, transport=transport, mode="hold") as seat:
-            await seat.page.click("#talk")
-            await seat.state("Hold to talk")
-            seat.sent.clear()
-            await after_a_block(seat)
-            assert seat.sent == []
-            await seat.page.keyboard.down(" ")
-            await seat.state("Hearing you")
-            await seat.say(SAYING)
-            await seat.page.keyboard.up(" ")
-            await seat.state("Answering")
-            await seat.page.wait_for_function("() => !document.querySelector('.tentative:not(:empty)')")
-            assert word_errors(said(SAYING), " ".join(await seat.said("user"))) < 0.25
-            content(seat)
+    async with (
+        live.serving() as place,
+        launched(tmp_path) as browser,
+        seated(browser, place, MICROPHONE, transport=transport, mode="hold") as seat,
+    ):
+        await seat.page.click("#talk")
+        await seat.state("Hold to talk")
+        seat.sent.clear()
+        await after_a_block(seat)
+        assert seat.sent == []
+        await seat.page.keyboard.down(" ")
+        await seat.state("Hearing you")
+        await seat.say(SAYING)
+        await seat.page.keyboard.up(" ")
+        await seat.state("Answering")
+        await seat.page.wait_for_function("() => !document.querySelector('.tentative:not(:empty)')")
+        assert word_errors(said(SAYING), " ".join(await seat.said("user"))) < 0.25
+        content(seat)
