@@ -7,6 +7,8 @@ import numpy as np
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from loadtest.player import Client
@@ -48,9 +50,7 @@ def draw(turns: list[dict[str, float]], target: Path) -> None:
     axes.set(yticks=[], xlabel="ms after the end of the caller's speech", ylabel=f"{len(spans)} turns")
     handles = [Patch(color=colours[name]) for name in WAITS]
     axes.legend(handles, WAITS.values(), fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(target, metadata={"Date": None})
-    plt.close(figure)
+    _save(figure, axes, target)
 
 
 def draw_lags(lags: dict[int, list[tuple[float, float]]], target: Path) -> None:
@@ -73,9 +73,7 @@ def draw_lags(lags: dict[int, list[tuple[float, float]]], target: Path) -> None:
         )
     axes.set(xlabel="seconds of the run", ylabel="ms from the end of speech to its text", yscale="log")
     axes.legend(title="streams", fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(target, metadata={"Date": None})
-    plt.close(figure)
+    _save(figure, axes, target)
 
 
 def draw_voices(voices: list[Over], target: Path) -> None:
@@ -100,6 +98,10 @@ def draw_voices(voices: list[Over], target: Path) -> None:
     axes.legend(handles, colours, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     axes.set(yticks=[], xlabel="ms after the voice began: full volume, softer, silent", ylabel=f"{len(ended)} voices")
     axes.set_title("tick: the voice ended (or went on)", fontsize=10)
+    _save(figure, axes, target)
+
+
+def _save(figure: Figure, axes: Axes, target: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)
