@@ -253,16 +253,13 @@ class Session:
 
     async def _respond(self, event: client.Respond) -> None:
         items: Items | None = None
-        if event.input is not None:
-            items = ()
-            for given in event.input:
-                try:
-                    item = (
-                        history.find(self._state.items, given) if isinstance(given, str) else await self._written(given)
-                    )
-                except history.UnknownItem:
-                    return self._refuse(f"no item {given!r} is in the conversation", "item_not_found", "response.input")
-                items = (*items, item)
+        try:
+            if event.input is not None:
+                known = self._state.items
+                given = [history.find(known, n) if isinstance(n, str) else await self._written(n) for n in event.input]
+                items = tuple(given)
+        except history.UnknownItem as unknown:
+            return self._refuse(f"no item {unknown} is in the conversation", "item_not_found", "response.input")
         return self._happened(commands.Ask(event, aside=not event.in_conversation, items=items))
 
     def _cancel(self, response_id: str | None) -> None:
@@ -317,7 +314,8 @@ class Session:
                 self._note_played()
             case SpeechStopped(at) if self._timeline:
                 self._timeline.paused(self._clock.when(at), now)
-                self._policy = replace(self._policy, lead=self._answers.ledger.lead(self._engines.load()))
+                self._telling.load(load := self._engines.load())
+                self._policy = replace(self._policy, lead=self._answers.ledger.lead(load))
             case Recognised(utterance, transcript) if self._timeline and utterance == self._newest:
                 if transcript.final:
                     self._timeline.mark("asr_final", now)

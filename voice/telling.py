@@ -6,6 +6,7 @@ from voice import commands
 from voice.agreement import delta
 from voice.answering import Outbox
 from voice.captions import Publisher
+from voice.ledger import BUSY, CROWDED
 from voice.realtime.server import ServerSide
 
 _log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Telling:
         self._transcripts = transcripts
         self._shown: dict[str, str] = {}  # transcript sent of the items not yet transcribed
         self._lengths: dict[str, float] = {}  # seconds of audio of the same items
+        self._crowded = False
 
     def tell(self, command: Told, held: float = 0.0) -> None:
         """Tell what a command of the dialog says; `held` is the seconds of audio of an utterance that is closed."""
@@ -70,6 +72,16 @@ class Telling:
             case commands.Truncated(item_id, seconds):
                 frames = protocol.item_truncated(item_id, 0, round(seconds * 1000))
         return self._outbox.tell(frames)
+
+    def load(self, load: float) -> None:
+        """Tell, once, when the service becomes too busy to be as quick as usual.
+
+        Args:
+            load: see `Engines.load`.
+        """
+        if load >= CROWDED and not self._crowded:
+            self._outbox.tell(self._protocol.degraded("server", "The server is busy: words and answers come later."))
+        self._crowded = load >= (BUSY if self._crowded else CROWDED)
 
     def _show(self, item_id: str, stable: str, tentative: str, final: bool) -> None:
         """Transcript events only ever add words. A final text is told when the utterance is closed; until then its end

@@ -122,11 +122,15 @@ async def test_early_replies_have_a_switch(mode: str, early: bool) -> None:
         assert caller.replies == ["you said what time is it"]
 
 
-async def test_a_crowded_machine_begins_nothing_early() -> None:
-    async with call(load=lambda: 2.0) as caller:
-        await caller.say("what time is it")
-        await caller.answered()
-        assert not ledger(caller)
+async def test_a_crowded_machine_begins_nothing_early_and_says_so_once() -> None:
+    loads = [2.0, 1.2, 0.5, 1.2, 2.0]
+    async with call(load=lambda: loads[0], extensions=True) as caller:
+        for turn in range(1, 6):
+            await caller.say("what time is it")
+            await caller.answered(turn)
+            assert caller.types().count("rejoinder.degraded") == (1 if turn < 5 else 2)
+            assert bool(ledger(caller)) == (turn > 1)
+            loads.pop(0)
 
 
 async def test_a_caller_who_always_goes_on_is_soon_waited_for() -> None:
