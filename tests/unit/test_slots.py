@@ -64,16 +64,29 @@ async def test_words_that_grow_or_are_revised_stay_where_they_are() -> None:
     assert await engine.use("I would like a table for two") == 0
 
 
+async def test_case_and_punctuation_are_revised_to_the_very_end() -> None:
+    engine = Engine()
+    assert await engine.use("produced the books. which were the immediate predecessors of the") == 0
+    assert await engine.use("Produced the books, which were the immediate predecessors of the true one.") == 0
+
+
 async def test_instructions_that_all_share_make_no_slot_ones_own() -> None:
     engine = Engine()
-    assert [await engine.use(text) for text in ("What a day", "What time is it", "At", "Up")] == [0, 1, 2, 0]
+    assert [await engine.use(text) for text in ("What a day", "What time is it", "At the sea", "Up there")] == [
+        0,
+        1,
+        2,
+        0,
+    ]
 
 
 async def test_instructions_read_in_advance_serve_the_first_turn() -> None:
     engine = Engine()
-    await engine.use("Hello")
-    assert await engine.use() == 1
+    await engine.use("I like tea")
+    assert await engine.use("Hello.") == 1
     assert await engine.use("What is the time") == 1
+    assert await engine.use() == 2
+    assert await engine.use("I like milk") == 2
 
 
 async def test_a_slot_in_use_is_nobody_elses() -> None:

@@ -23,23 +23,26 @@ def texts(prompt: Prompt) -> Texts:
 
 def shared(held: Texts, new: Texts) -> int:
     """Characters of a conversation that a cache can serve: equal messages, then the beginning of one that has grown,
-    was revised near its end or was cut. A few letters in common are nothing; a cache of the instructions alone
+    was revised or was cut. A few letters in common are nothing; a cache of the instructions, perhaps with a greeting,
     is better than another conversation's."""
     if held[:1] != new[:1]:
         return 0
-    total = int(len(held) == 1)
+    total = int(len(held) < 3 and len(_letters("".join(held[1:]))) < FEW_LETTERS)
     for one, other in zip(held[1:], new[1:], strict=False):
-        if one[:FEW_LETTERS] != other[:FEW_LETTERS]:
-            break
-        same = len(one) if one == other else _common(one, other)
-        total += same if same >= FEW_LETTERS and 2 * same >= min(len(one), len(other)) else 0
         if one != other:
-            break
+            return total + _common(_letters(one), _letters(other))
+        total += len(one) if len(one) >= FEW_LETTERS else 0
     return total
 
 
+def _letters(text: str) -> str:
+    """What recognisers do not revise to the very end, as they do case and punctuation."""
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
 def _common(one: str, other: str) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    return same if same >= FEW_LETTERS and 2 * same >= min(len(one), len(other)) else 0
 
 
 @dataclass
