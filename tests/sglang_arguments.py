@@ -12,7 +12,7 @@ from importlib import import_module
 TOLD = (
     "model_path", "context_length", "enable_priority_scheduling", "enable_metrics", "tool_call_parser",
     "speculative_algorithm", "speculative_num_steps", "speculative_eagle_topk", "speculative_num_draft_tokens",
-    "max_running_requests", "mem_fraction_static", "tp_size",
+    "max_running_requests", "mem_fraction_static", "tp_size", "constrained_json_disable_any_whitespace",
 )  # fmt: skip
 
 

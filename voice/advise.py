@@ -144,6 +144,7 @@ class Advice:
         given += ["--context-length", str(plan.context), "--max-running-requests", str(self.running)]
         given += ["--chunked-prefill-size", str(CHUNK), "--enable-priority-scheduling", "--default-priority-value", "0"]
         given += ["--retraction-policy", "priority", "--enable-metrics", "--enable-cache-report"]
+        given += ["--constrained-json-disable-any-whitespace"]  # else a demanded call may be spaces to its limit
         given += ["--tool-call-parser", model.tools] if model.tools else []
         given += ["--default-chat-template-kwargs", '{"enable_thinking": false}'] if model.thinks else []
         if plan.draft:

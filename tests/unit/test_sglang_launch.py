@@ -58,6 +58,7 @@ def test_a_launch_file_is_fit_for_calls(file: Path) -> None:
     assert found["enable-priority-scheduling"] is True
     assert found["enable-metrics"] is True
     assert found["tool-call-parser"]
+    assert found["constrained-json-disable-any-whitespace"] is True
     assert found["host"] == "127.0.0.1"
     assert str(found["context-length"]).isdigit()
     three = [found.get(f"speculative-{name}") for name in ("num-steps", "eagle-topk", "num-draft-tokens")]
@@ -76,6 +77,7 @@ def test_sglang_reads_every_launch_file(parse: Parse) -> None:
             "context-length",
             "speculative-algorithm",
             "tool-call-parser",
+            "constrained-json-disable-any-whitespace",
             "max-running-requests",
         ):
             assert found[name.replace("-", "_")] == wanted[name]
@@ -88,3 +90,4 @@ def test_sglang_reads_every_advised_line(parse: Parse) -> None:
         assert found["tp_size"] == advice.plan.parallel
         assert found["speculative_algorithm"] == (advice.plan.draft.algorithm if advice.plan.draft else None)
         assert found["max_running_requests"] == advice.running
+        assert found["constrained_json_disable_any_whitespace"] is True
