@@ -14,7 +14,7 @@ import pytest
 
 from tests.live import live as live
 from tests.sglang.asking import engine
-from tests.sglang.servers import MODES, PLAIN, RUNNING, URL, Installation, Tell, running
+from tests.sglang.servers import MODES, PLAIN, RUNNING, URL, Installation, Process, Tell, stopped_at_the_end
 from tests.taps import Awaited
 from voice.engines.sglang import SglangLlm
 
@@ -70,20 +70,30 @@ def installation(tell: Tell, model_folder: Callable[[str], Path]) -> Installatio
     )
     weights = model_folder("smollm2-135m") / "SmolLM2-135M-Instruct.Q4_1.gguf"
     tell(f"installing what is missing in {place.venv} (3.3 GB, a minute or two the first time)")
-    place.install()
-    place.convert(weights)
+    place.install(weights)
     return place
 
 
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest, installation: Installation, tell: Tell) -> Iterator[dict[str, Process]]:
+    """A server for each way of decoding. Those asked for start side by side: a start is mostly one thread."""
+    modes = {mode: installation.server(mode, mode) for mode in MODES}
+    asked = {item.callspec.params.get("server") for item in request.session.items if hasattr(item, "callspec")}
+    with stopped_at_the_end([*modes.values()]):
+        for mode, process in modes.items():
+            if mode in asked:
+                tell(f"starting {mode}, which takes up to a minute; its output is in {process.log}")
+                process.launch()
+        yield modes
+
+
 @pytest.fixture(scope="session", params=[PLAIN] if URL else list(MODES))
-def server(request: pytest.FixtureRequest, tell: Tell) -> Iterator[str]:
+def server(request: pytest.FixtureRequest) -> str:
     """URL of a server, one for each way of decoding."""
     if request.param == "given":
-        yield URL
-        return
-    installation: Installation = request.getfixturevalue("installation")
-    with running(installation.server(request.param, request.param), tell) as process:
-        yield process.url
+        return URL
+    servers: dict[str, Process] = request.getfixturevalue("servers")
+    return servers[request.param].start().url
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,12 @@ import httpx
 
 NGRAM = "--speculative-algorithm NGRAM --speculative-num-draft-tokens 4"
 STANDALONE = (
-    "--speculative-algorithm STANDALONE --speculative-draft-model-path {model} --speculative-num-steps 3 "
-    "--speculative-eagle-topk 1 --speculative-num-draft-tokens 4 --speculative-draft-attention-backend intel_amx"
+    "--speculative-algorithm STANDALONE --speculative-draft-model-path {model} --speculative-num-steps 1 "
+    "--speculative-eagle-topk 1 --speculative-num-draft-tokens 2 --speculative-draft-attention-backend intel_amx"
 )
 MODES = {"plain": "", "ngram": NGRAM, "standalone": STANDALONE}
-"""Flags of the ways a server decodes; the draft model of "standalone" is the model itself."""
+"""Flags of the ways a server decodes. The draft model of "standalone" is the model itself; it drafts one token, which
+takes as long as a step."""
 URL = os.environ.get("REJOINDER_TEST_SGLANG_URL", "")
 PLAIN = "given" if URL else "plain"
 """Where one way of decoding is enough."""
@@ -28,6 +30,8 @@ ALWAYS = (
     "--enable-priority-scheduling --default-priority-value 50 "
     "--constrained-json-disable-any-whitespace"  # else greedy answers may be spaces to the end
 )
+EAGER = {"TORCHDYNAMO_DISABLE": "1"}
+"""Nothing is compiled: where no earlier start has left it, that takes longer than it wins."""
 ROUTER = "sglang-router==0.3.2"
 
 Tell = Callable[[str], None]
@@ -61,16 +65,20 @@ class Installation:
         """The interpreter that has SGLang."""
         return self.venv / "bin" / "python"
 
-    def install(self) -> None:
-        """Install what is missing: SGLang, then its router."""
+    def install(self, weights: Path) -> None:
+        """Install what is missing: SGLang, then its router and beside it the model, made of a GGUF file's weights."""
         self.logs.mkdir(parents=True, exist_ok=True)
         self._call("install", [self.tool / "install", self.venv])
+        with ThreadPoolExecutor() as threads:
+            for job in [threads.submit(self._install_router), threads.submit(self._convert, weights)]:
+                job.result()
+
+    def _install_router(self) -> None:
         if not list(self.venv.glob("lib/python*/site-packages/sglang_router")):
             pip = [self.python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             self._call("install-router", [*pip, "-c", self.venv / "constraints.txt", ROUTER])
 
-    def convert(self, weights: Path) -> None:
-        """Make the model of a GGUF file's weights, unless it is there."""
+    def _convert(self, weights: Path) -> None:
         if (self.model / "model.safetensors").is_file():
             return
         fresh = self.model.with_name(self.model.name + ".partial")
@@ -130,12 +138,8 @@ class Process:
         """Where it is reached."""
         return f"http://127.0.0.1:{self.port}"
 
-    def start(self) -> "Process":
-        """Start it, the first time or again, and wait until it serves.
-
-        Raises:
-            Failed: it ended, or took too long.
-        """
+    def launch(self) -> None:
+        """Start it, the first time or again; `start` waits for it."""
         dies_with_us = ["setpriv", "--pdeathsig", "KILL"] if shutil.which("setpriv") else []
         self._child = subprocess.Popen(
             [*dies_with_us, *self.command],
@@ -143,10 +147,21 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env=os.environ | EAGER,
         )
         self._said = Event()
         self._reader = Thread(target=self._read, args=(self._child, self._said), daemon=True)
         self._reader.start()
+
+    def start(self) -> "Process":
+        """Wait until it serves, launched now if it was not.
+
+        Raises:
+            Failed: it ended, or took too long.
+        """
+        if self._child is None:
+            self.launch()
+        assert self._child is not None
         if not self._said.wait(START_SECONDS) or self._child.poll() is not None:
             self.stop()
             raise Failed(f"{self.name} did not start:\n{self.tail()}")
@@ -190,19 +205,22 @@ RUNNING: list[Process] = []
 
 
 @contextmanager
-def running(process: Process, tell: Tell) -> Iterator[Process]:
-    """The server, started; stopped at the end."""
-    tell(f"starting {process.name}, which takes up to a minute; its output is in {process.log}")
-    process.log.unlink(missing_ok=True)
-    RUNNING.append(process)
+def stopped_at_the_end(processes: Sequence[Process]) -> Iterator[None]:
+    """Whichever of these servers is started meanwhile; each leaves a log of its own."""
+    for process in processes:
+        process.log.unlink(missing_ok=True)
+    RUNNING.extend(processes)
     try:
-        yield process.start()
+        yield
     finally:
-        RUNNING.remove(process)
-        process.stop()
+        for process in processes:
+            RUNNING.remove(process)
+            process.stop()
 
 
 def _tail(log: Path) -> str:
+    if not log.is_file():
+        return ""
     lines = log.read_text(errors="replace").splitlines()
     return "\n".join([line for line in lines if '"GET /' not in line][-30:])
 

@@ -74,7 +74,7 @@ async def test_the_same_conversation_with_either_engine_is_the_same_events(
     server: str, tell: Tell, model_folder: Callable[[str], Path]
 ) -> None:
     told = []
-    embedded = CONFIG.llm
+    embedded = msgspec.structs.replace(CONFIG.llm, max_tokens=16)
     remote = msgspec.structs.replace(embedded, engine="sglang", url=server, model="auto")
     for llm in (remote, embedded):
         config = msgspec.structs.replace(CONFIG, llm=llm)

@@ -43,7 +43,7 @@ async def test_the_embedded_model_begins_while_the_server_reads(
 ) -> None:
     config = LlmConfig(model="smollm2-135m", threads=1, slots=1)
     small = LlamaLlm(Setup(Config(llm=config), model_folder, Lane("llm", 1, 1), SILENT))
-    sea = f"{uuid4().hex} " + "You know a lot about the sea and its animals. " * 120
+    sea = f"{uuid4().hex} " + "You know a lot about the sea and its animals. " * 60
     prompt = Prompt((Message("system", sea), Message("user", "What do whales eat?")), max_tokens=24, temperature=0)
     async with engine(server, tap) as large, small, anyio.create_task_group() as tasks:
         await small.prefill(prompt, request=uuid4().hex)

@@ -10,7 +10,7 @@ import pytest
 from streams.metrics import Prometheus
 from tests.live import CONFIG, Live
 from tests.sglang.asking import answer
-from tests.sglang.servers import Tell
+from tests.sglang.servers import PLAIN, Tell
 from voice.engines.sglang import SglangLlm
 from voice.events import Message, Prompt
 from voice.models import Store, needed
@@ -42,6 +42,7 @@ async def test_a_final_prompt_is_what_its_partials_have_warmed(
     assert usage.cached >= 0.8 * usage.prompt
 
 
+@pytest.mark.parametrize("server", [PLAIN], indirect=True)
 async def test_a_conversation_reads_each_of_its_turns_once(
     server: str, tell: Tell, model_folder: Callable[[str], Path]
 ) -> None:

@@ -1,4 +1,4 @@
-"""The SGLang engine against a real server, in every way it decodes."""
+"""The SGLang engine against a real server: in every way it decodes, but for what decoding has no part in."""
 
 import json
 from random import Random
@@ -7,6 +7,7 @@ from uuid import uuid4
 import anyio
 import httpx
 import pytest
+from anyio import current_time
 
 from tests.sglang.asking import LONG, answer, ask, figure, until_at_work
 from tests.sglang.servers import PLAIN, Tell
@@ -54,6 +55,7 @@ async def test_an_answer_with_its_usage_and_a_warm_cache(llm: SglangLlm) -> None
     assert usage.finish == "length"
 
 
+@pytest.mark.parametrize("server", [PLAIN], indirect=True)
 async def test_every_priority_is_taken(llm: SglangLlm) -> None:
     for priority in Priority:
         *_, usage = await ask(llm, HI, priority)
@@ -74,6 +76,7 @@ async def test_a_demanded_call_is_made_with_the_arguments_it_must_have(llm: Sgla
     assert usage.finish == "tool_calls"
 
 
+@pytest.mark.parametrize("server", [PLAIN], indirect=True)
 async def test_a_prompt_that_does_not_fit(llm: SglangLlm) -> None:
     with pytest.raises(ContextOverflow):
         await ask(llm, Prompt((Message("user", "word " * 2 * llm.context),)))
@@ -107,6 +110,7 @@ async def test_a_client_that_is_gone_stops_the_server(llm: SglangLlm, server: st
     assert await figure(http, "generation_tokens_total") - generated < LONG.max_tokens / 4
 
 
+@pytest.mark.parametrize("server", [PLAIN], indirect=True)
 async def test_an_abort_matches_by_prefix_so_names_have_one_length(llm: SglangLlm, http: httpx.AsyncClient) -> None:
     """SGLang's own trap first: aborting `x-1` ends `x-10`. Then names as ours are: one is left, the other goes on."""
     stem = uuid4().hex
@@ -166,12 +170,17 @@ async def test_two_hundred_cancelled_at_random_leave_nothing_behind(
     async with anyio.create_task_group() as tasks:
         for _ in range(4):
             tasks.start_soon(caller)
+    last = current_time()
     await until_at_work(http, 0)
+    gone = current_time() - last
     assert await stands_still(llm, http)
     assert left > 50
     with anyio.fail_after(60):
         seconds = await tap.until("cancel_to_idle_seconds", left // 2)
-    tell(f"{len(seconds)} of 200 answers of four callers aborted, {idle_after(seconds)}")
+    tell(
+        f"{len(seconds)} of 200 answers of four callers aborted, {idle_after(seconds)}; "
+        f"the server says that nothing runs {1000 * gone:.0f} ms after the last"
+    )
     assert not [call for call in tap.calls if call[0] == "llm_leaked_total"]
 
 

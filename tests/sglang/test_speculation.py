@@ -14,7 +14,7 @@ from voice.events import Message, Prompt
 
 pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("server", ["ngram", "standalone"], indirect=True)]
 
-COUNT = Prompt((Message("user", f"{uuid4().hex} Say: one two three one two three one two three."),), max_tokens=60)
+COUNT = Prompt((Message("user", f"{uuid4().hex} Say: one two three one two three one two three."),), max_tokens=40)
 
 
 async def test_what_is_accepted_is_counted(llm: SglangLlm, http: httpx.AsyncClient, tell: Tell) -> None:
