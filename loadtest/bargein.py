@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +22,7 @@ from rich.table import Table
 
 from loadtest.bench import OWN_CLIPS, server
 from loadtest.caller import RATE
-from loadtest.heard import Verdict, at_16_khz, judge, middles
+from loadtest.heard import Verdict, judge, middles, said_again
 from loadtest.live import Echo
 from loadtest.picture import draw_voices
 from loadtest.player import Client
@@ -30,10 +31,10 @@ from loadtest.trials import LONG, SHORT, Cut, Echoed, Over, Remembered, Report, 
 from streams.audio import resample
 from streams.lane import Lane
 from streams.tap import SILENT
+from voice.config import Config
 from voice.engines import Setup
-from voice.engines.whisper import WhisperAsr
+from voice.engines.piper import PiperTts
 from voice.evaluation.manifest import Clip, read_manifest
-from voice.events import Priority
 from voice.models import Store
 from voice.settings import load
 
@@ -49,6 +50,15 @@ CUTS: tuple[tuple[Cut, Report], ...] = (
     ("voice", "truncate"),
     ("cancel", "truncate"),
 )
+
+
+class Part(Enum):
+    """What is measured, in this order."""
+
+    INTERRUPTIONS = "interruptions"
+    OTHERS = "others"
+    ECHOES = "echoes"
+    CUTS = "cuts"
 
 
 @dataclass
@@ -136,40 +146,45 @@ def rooms(clips: list[Clip]) -> dict[str, np.ndarray]:
 
 
 async def measure(
-    url: str, clips: list[Clip], sets: list[str], most: int, echo_turns: int, cuts: int, yardstick: str, bars: Progress
+    url: str,
+    clips: list[Clip],
+    sets: list[str],
+    parts: Sequence[Part],
+    most: int,
+    echo_turns: int,
+    cuts: int,
+    bars: Progress,
 ) -> Found:
-    """All parts, one after the other: first that in which delays count."""
+    """These parts, one after the other: first those in which delays count."""
     found = Found()
     config, _ = load(None, os.environ, sets)
     phrases = await spoken(config)
     stop, plan = stop_please(phrases), Plan(url, found)
-    parts = (
-        ("interrupting", plan.talks(interruptions(clips, phrases, most), LONG, found.interruptions), 1),
-        ("listening aloud", plan.talks(others(clips, phrases, most), SHORT, found.others), SIDE_BY_SIDE),
-        ("echoing", plan.echoes(echo_turns, rooms(clips), stop), SIDE_BY_SIDE),
-        ("cutting", plan.histories(cuts, stop), SIDE_BY_SIDE),
-    )
-    tasks = [bars.add_task(name, total=len(calls)) for name, calls, _ in parts]
-    for task, (_, calls, at_a_time) in zip(tasks, parts, strict=True):
-        await hold(calls, at_a_time, lambda task=task: bars.advance(task))  # type: ignore[misc]
-    found.cuts = await compare(plan.cuts, [*sets, f"asr.model={yardstick}"], bars)
+    calls = {
+        Part.INTERRUPTIONS: plan.talks(interruptions(clips, phrases, most), LONG, found.interruptions),
+        Part.OTHERS: plan.talks(others(clips, phrases, most), SHORT, found.others),
+        Part.ECHOES: plan.echoes(echo_turns, rooms(clips), stop),
+        Part.CUTS: plan.histories(cuts, stop),
+    }
+    tasks = {part: bars.add_task(part.value, total=len(calls[part])) for part in Part if part in parts}
+    for part, task in tasks.items():
+        at_a_time = 1 if part is Part.INTERRUPTIONS else SIDE_BY_SIDE
+        await hold(calls[part], at_a_time, lambda task=task: bars.advance(task))  # type: ignore[misc]
+    found.cuts = await compare(plan.cuts, config, bars)
     return found
 
 
-async def compare(cuts: list[Remembered], sets: list[str], bars: Progress) -> list[tuple[Remembered, Verdict]]:
+async def compare(cuts: list[Remembered], config: Config, bars: Progress) -> list[tuple[Remembered, Verdict]]:
     """Hold each history against its sound."""
-    config, _ = load(None, os.environ, sets)
     found = []
     async with (
-        Lane("asr", 1, 1) as lane,
-        WhisperAsr(Setup(config, Store(config.models).folder, lane, SILENT)) as asr,
+        Lane("tts", 1, 1) as lane,
+        PiperTts(Setup(config, Store(config.models).folder, lane, SILENT)) as tts,
     ):
         for kept in bars.track(cuts, description="comparing"):
-            sound = at_16_khz(kept.audio)
-            heard = await asr.transcribe(sound, priority=Priority.BATCH, session="", language="en")
-            found.append(
-                (kept, judge(kept.history, kept.transcript, middles(kept.transcript, sound, heard.words), kept.played))
-            )
+            again, words = await said_again(kept.transcript, tts, config)
+            verdict = judge(kept.history, kept.transcript, middles(kept.audio, again, words), kept.played)
+            found.append((kept, verdict))
     return found
 
 
@@ -311,7 +326,7 @@ def main(
     most: Annotated[int, typer.Option(help="Of each kind of saying.")] = 8,
     echo_turns: Annotated[int, typer.Option("--echoes", help="Turns with an echo.")] = 20,
     cuts: Annotated[int, typer.Option(help="Cuts whose history is compared.")] = 40,
-    yardstick: Annotated[str, typer.Option(help="Recogniser's model that says which words sounded.")] = "whisper-base",
+    only: Annotated[list[Part] | None, typer.Option(help="Measure this part; may be given again.")] = None,
     output: Annotated[Path | None, typer.Option("-o", help="Write the single results there, as JSON.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw what became of each voice, as SVG.")] = None,
     sets: Annotated[list[str] | None, typer.Option("--set", help="Setting for the server.")] = None,
@@ -320,7 +335,7 @@ def main(
     console = Console()
     clips = read_manifest(speech / "manifest.jsonl")
     with server(*(sets or [])) as url, Progress(console=console) as bars:
-        found = anyio.run(measure, url, clips, sets or [], most, echo_turns, cuts, yardstick, bars)
+        found = anyio.run(measure, url, clips, sets or [], only or list(Part), most, echo_turns, cuts, bars)
     Console(width=None if sys.stdout.isatty() else 140).print(show(found))
     for line in missed(found):
         console.print(line)

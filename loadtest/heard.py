@@ -1,35 +1,34 @@
-"""Which words of an answer sounded, told by a recogniser that hears the answer's sound: the history's yardstick."""
+"""Which words of an answer sounded: the history's yardstick.
 
-import itertools
+The voice says the answer's text once more and tells when each word sounds. Dynamic time warping (Sakoe and Chiba 1978)
+lays what a client received beside that. Of the service's own book-keeping nothing is used: neither how much it sent,
+softened or repeated, nor when.
+"""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 
 import numpy as np
+from numpy.typing import NDArray
 
-from streams.audio import Audio, resample
-from voice.agreement import plain
-from voice.engines.mel import RATE
-from voice.events import Word
+from streams.audio import Audio, join, resample
+from voice.chunker import Chunker
+from voice.config import Config
+from voice.engines import Tts
+from voice.engines.mel import HOP, RATE, log_mel
+from voice.events import Priority, Word
 
-UNSURE, GUESSED = 0.1, 0.25
-"""Seconds by which the middle of a word may be wrong: of one that the recogniser heard, and of one that it did not."""
-QUIET = 0.02
-"""Of the loudest: what is softer lies between words."""
-EARLY = 0.07
-"""Seconds by which the recogniser's words are early. Median over 335 words of whose times the voice itself told; nine
-in ten lie within `UNSURE` of that. Where a pause shows the truth, the voice is right to 10 ms."""
-LETTER = 0.06
-"""Seconds that a letter takes, where the recogniser tells nothing."""
-SLOT = RATE // 100
-
-
-@dataclass(frozen=True)
-class Middle:
-    """When the middle of a word sounds, seconds, and by how much that may be wrong."""
-
-    at: float
-    slack: float
+SLACK = 0.02
+"""Seconds by which the middle of a word may be wrong. In 100 answers, spoken twice, cut off and softened, 95 % of the
+words were found within 21 ms of where the voice had said they were, half of them within 6 ms; and by the best reading
+93 of the 100 had the right number of words."""
+STEP = HOP / RATE
+FURTHEST = 3
+"""Steps of the second saying that one step of the sound may stand for; each but one costs `UNEVEN`."""
+UNEVEN = 0.5
+"""Of the mean difference between two steps of sound."""
+LATEST = 0.3
+"""Seconds of the second saying that may be missing at the beginning."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Verdict:
         return self.least == self.most
 
 
-def judge(history: str, transcript: str, middles: Sequence[Middle | None], played: float) -> Verdict:
+def judge(history: str, transcript: str, middles: Sequence[float | None], played: float) -> Verdict:
     """Compare.
 
     Args:
@@ -73,84 +72,68 @@ def judge(history: str, transcript: str, middles: Sequence[Middle | None], playe
         played: seconds of the sound that were heard.
     """
     kept, announced = history.split(), transcript.split()
-    known = [middle for middle in middles if middle]
+    known = [middle for middle in middles if middle is not None]
     return Verdict(
         len(kept),
-        sum(middle.at <= played for middle in known),
-        sum(middle.at + middle.slack <= played for middle in known),
-        sum(middle.at - middle.slack <= played for middle in known),
+        sum(middle <= played for middle in known),
+        sum(middle + SLACK <= played for middle in known),
+        sum(middle - SLACK <= played for middle in known),
         prefix=kept == announced[: len(kept)],
     )
 
 
-def middles(transcript: str, sound: Audio, heard: Sequence[Word]) -> list[Middle | None]:
-    """When the words of a transcript sound; None for those after the end of the sound.
+async def said_again(text: str, tts: Tts, config: Config) -> tuple[Audio, list[Word]]:
+    """The text in the voice of the answers, and when each of its words sounds."""
+    chunker, pieces, words, at = Chunker(), [], [], 0.0
+    for clause in chunker.push(text) + chunker.finish():
+        async with tts.stream(
+            clause, voice=config.tts.voice, speed=config.tts.speed, priority=Priority.BATCH, session=""
+        ) as speech:
+            async for part in speech:
+                words += [Word(word.text, word.start + at, word.end + at) for word in part.words]
+                pieces.append(part.audio)
+                at += part.audio.seconds
+    return join(pieces), words
 
-    Words that the recogniser heard otherwise share the time between those around them by their letters. Where the sound
-    breaks off in a word, its length is guessed by its letters too.
+
+def middles(sound: Audio, again: Audio, words: Sequence[Word]) -> list[float | None]:
+    """When the middles of words sound, seconds; None for those after the end of the sound.
 
     Args:
-        sound: at 16 kHz.
-        heard: what the recogniser made of it.
+        sound: as much of a text as was received.
+        again: all of it, said by the same voice; its `words` have times on it.
     """
-    words = transcript.split()
-    if not heard:
-        return [None] * len(words)
-    spans = _matched(words, heard)
-    known = [n for n, span in enumerate(spans) if span]
-    last_loud = _loud(sound, 0.0, sound.seconds)[1]
-    for before, after in itertools.pairwise([-1, *known, len(words)]):
-        following = spans[after] if after < len(words) else None
-        _share(spans, words, before + 1, after, _end(spans, before), following[0] if following else last_loud)
-    return [
-        None if span is None else Middle(sum(_loud(sound, *span)) / 2 + EARLY, UNSURE if n in known[:-1] else GUESSED)
-        for n, span in enumerate(spans)
-    ]
+    places = _beside(_features(sound), _features(again))
+    found: list[float | None] = []
+    for word in words:
+        step = int(np.searchsorted(places, (word.start + word.end) / 2 / STEP))
+        found.append((step - 0.5) * STEP if step < len(places) else None)
+    return found
 
 
-Spans = list[tuple[float, float] | None]
+def _features(sound: Audio) -> NDArray[np.float32]:
+    """The shape of the spectrum at each step, whatever its loudness."""
+    columns = log_mel(resample(sound, RATE).floats())
+    shapes: NDArray[np.float32] = (columns - columns.mean(0)).T
+    return shapes
 
 
-def _matched(words: Sequence[str], heard: Sequence[Word]) -> Spans:
-    """Begin and end of the words that the recogniser heard too."""
-    ours, theirs = [plain(word) for word in words], [plain(word.text) for word in heard]
-    spans: Spans = [None] * len(words)
-    for at, other, size in SequenceMatcher(None, ours, theirs, autojunk=False).get_matching_blocks():
-        for n in range(size):
-            word = heard[other + n]
-            longest = LETTER * len(word.text) if other + n == len(heard) - 1 else word.end - word.start
-            spans[at + n] = (word.start, min(word.end, word.start + longest))
-    return spans
-
-
-def _end(spans: Spans, word: int) -> float:
-    span = spans[word] if word >= 0 else None
-    return span[1] if span else 0.0
-
-
-def _share(spans: Spans, words: Sequence[str], first: int, last: int, begin: float, end: float) -> None:
-    """Give the time from `begin` to `end` to the words [first, last), by their letters. The last words of all may lie
-    after the end."""
-    letters = [len(word) for word in words[first:last]]
-    each = (end - begin) / max(1, sum(letters)) if last < len(words) else LETTER
-    for n, count in zip(range(first, last), letters, strict=True):
-        if begin + count * each / 2 > end:
-            return
-        spans[n] = (begin, begin + count * each)
-        begin += count * each
-
-
-def _loud(sound: Audio, start: float, end: float) -> tuple[float, float]:
-    """A stretch of sound without the silence before and after, seconds; as it is where it is all silent."""
-    first = round(start * RATE)
-    part = sound.floats()[first : max(first + SLOT, round(end * RATE))]
-    slots = np.abs(part[: len(part) // SLOT * SLOT]).reshape(-1, SLOT)
-    loud = np.flatnonzero(slots.max(axis=1, initial=0.0) > QUIET * np.abs(sound.floats()).max(initial=1e-9))
-    if not len(loud):
-        return start, end
-    return start + float(loud[0]) * SLOT / RATE, start + float(loud[-1] + 1) * SLOT / RATE
-
-
-def at_16_khz(sound: Audio) -> Audio:
-    """As the recogniser takes it."""
-    return Audio(resample(sound, RATE).samples, RATE)
+def _beside(sound: NDArray[np.float32], again: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Which step of the second saying each step of the sound stands for; the second may go on where the sound ends."""
+    squares = (sound**2).sum(1)[:, None] + (again**2).sum(1)[None] - 2 * sound @ again.T
+    differences = np.sqrt(np.maximum(squares, 0))
+    differences /= differences.mean()
+    costs = np.array([UNEVEN * abs(step - 1) for step in range(FURTHEST + 1)])[:, None]
+    total = np.where(np.arange(len(again)) < LATEST / STEP, differences[0], np.inf)
+    back = np.zeros(differences.shape, np.intp)
+    for n in range(1, len(sound)):
+        before = np.concatenate([np.full(FURTHEST, np.inf), total])
+        ways = np.stack([before[FURTHEST - step : len(before) - step] for step in range(FURTHEST + 1)]) + costs
+        back[n] = ways.argmin(0)
+        total = ways.min(0) + differences[n]
+    places = np.zeros(len(sound), np.intp)
+    place = int(total.argmin())
+    for n in range(len(sound) - 1, -1, -1):
+        places[n] = place
+        place -= back[n, place]
+    return places

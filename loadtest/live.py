@@ -41,14 +41,21 @@ class Echo:
 
     late: float
     room: Floats = field(default_factory=lambda: np.ones(1))
+    _spectra: dict[int, NDArray[np.complex128]] = field(default_factory=dict, init=False)
 
     def heard(self, player: Player, first: int, size: int) -> Floats:
         """What comes back in the `size` samples of the player's clock from `first` on."""
         end = first + size - round(self.late * RATE)
         played = player.sound(end - size - len(self.room) + 1, end)
-        padded = len(played) + len(self.room) - 1
-        wet = np.fft.irfft(np.fft.rfft(played, padded) * np.fft.rfft(self.room, padded), padded)
+        padded = 1 << (len(played) - 1).bit_length()
+        wet = np.fft.irfft(np.fft.rfft(played, padded) * self._response(padded), padded)
         return ECHO * wet[len(self.room) - 1 : len(played)]
+
+    def _response(self, padded: int) -> NDArray[np.complex128]:
+        """The room's spectrum; computed once, for a microphone may not fall behind."""
+        if padded not in self._spectra:
+            self._spectra[padded] = np.fft.rfft(self.room, padded)
+        return self._spectra[padded]
 
 
 class Live:
