@@ -66,6 +66,7 @@ class Echo:
         self._loudspeaker = _Loudspeaker()
         self._microphone = _Microphone(rate // _RATE)
         self._evidence = np.zeros(_LAGS, np.float32)
+        self._peak = 0  # the lag at which the newest frame is most like what was played
         self._lag: int | None = None
         self._loudness = _Loudness()
 
@@ -108,9 +109,12 @@ class Echo:
         self._evidence = _EVIDENCE * self._evidence + (1 - _EVIDENCE) * likeness
         best = int(self._evidence.argmax())
         others = np.concatenate([self._evidence[: max(0, best - _PITCH)], self._evidence[best + _PITCH :]])
+        peak, before = int(likeness.argmax()), self._peak
+        self._peak = peak
         lead = self._evidence[best] * min(self._evidence[best] / (others.max() + 1e-9) - 1, _AHEAD_BY)
         known = self._lag is not None and abs(best - self._lag) < _CLOSE
-        if lead > (_CERTAIN_AGAIN if known else _CERTAIN):
+        twice = max(abs(peak - best), abs(before - best)) <= _JITTER  # one frame may be like another by chance
+        if lead > _CERTAIN_AGAIN if known else lead > _CERTAIN and twice:
             self._lag = best
 
 
