@@ -91,8 +91,16 @@ class Agreement:
     def _transcript(self, hypothesis: Hypothesis, upto: float, *, final: bool) -> Transcript:
         stable = self._heard if final else self._heard[: self._promised]
         tentative = () if final else (*self._heard[self._promised :], *self._presentable())
-        language, no_speech, words = hypothesis.language, hypothesis.no_speech, (*stable, *tentative)
-        return Transcript(_line(stable), _line(tentative), final, upto, language, no_speech, words)
+        return Transcript(
+            _line(stable),
+            _line(tentative),
+            final,
+            upto,
+            hypothesis.language,
+            hypothesis.no_speech,
+            (*stable, *tentative),
+            hypothesis.logprob,
+        )
 
     def _presentable(self) -> tuple[Word, ...]:
         """The newest words that will probably stay: seen before, or sure and not the last; but some word."""

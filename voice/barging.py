@@ -20,6 +20,8 @@ HASTE = 0.12
 """Seconds that a word takes at least; more words than that were not said, but are left over from an echo."""
 PATIENCE = 2.0
 """Seconds of silence after which words that are not known yet no longer matter."""
+PAUSE = 0.6
+"""Seconds of silence within which a voice that left the answer running may go on: "Okay. Stop." is said in one."""
 
 _MODES: dict[Verdict, Mode | None] = {
     Verdict.WAIT: "ducked",
@@ -50,7 +52,8 @@ def deadline(state: State) -> float | None:
     at = due(said)
     if speech.speaking:
         return None if at is None else speech.began + at
-    return speech.stopped + (PATIENCE if at is None else min(at, PATIENCE))
+    last = PAUSE if said.final else PATIENCE
+    return speech.stopped + (last if at is None else min(at, last))
 
 
 def judge(state: State) -> Step:
@@ -62,8 +65,10 @@ def judge(state: State) -> Step:
     mode = _MODES[verdict(said)]
     if mode is None:
         return settle(state)
+    if mode == "ducked" and speech.over.mode == "held" and said.text and not said.sure:
+        mode = "held"  # a guess is no reason to go on while the caller speaks
     commands = _change(turn, speech.over.mode, mode) if sounding else ()
-    if mode == "restored" and not speech.speaking and (said.final or said.silent >= PATIENCE):
+    if mode == "restored" and not speech.speaking and said.silent >= (PAUSE if said.final else PATIENCE):
         state = replace(state.silent(), utterance=None, utterances=state.utterances + 1)
         return state, (*commands, Ignored(_meaning(said)))
     return replace(state, utterance=replace(speech, over=replace(speech.over, mode=mode))), commands
@@ -123,6 +128,7 @@ def _interjection(state: State) -> tuple[Utterance, Interjection]:
         silent=0.0 if speech.speaking else max(0.0, state.now - speech.stopped),
         looked=max(0.0, speech.looked - speech.began),
         text=text if len(text.split()) <= 1 + voiced / HASTE else "",
+        sure=speech.sure,
         final=speech.final is not None,
         asked=_asked([word.text for word in words], sum(word.start <= played for word in words)),
         sounding=" ".join(near),

@@ -44,6 +44,7 @@ from voice.events import (
     Transcript,
 )
 from voice.history import Item
+from voice.interruption import believed
 from voice.state import Pending, Policy, State, Step, Utterance
 
 Event = (
@@ -164,7 +165,8 @@ def _recognised(state: State, event: Recognised, policy: Policy) -> Step:
     if not (state.utterance and event.utterance == state.utterances):
         return _recognised_late(state, event, policy)
     transcript = event.transcript
-    speech = replace(state.utterance, text=transcript.text, looked=transcript.upto)
+    sure = believed(transcript, state.utterance.text)
+    speech = replace(state.utterance, text=transcript.text, sure=sure, looked=transcript.upto)
     if transcript.final and not speech.speaking:
         speech = replace(
             speech,

@@ -178,6 +178,7 @@ class Transcript:
         language: ISO 639-1 code.
         no_speech: the recogniser's probability that nobody spoke.
         words: those of `stable`, then those of `tentative`, with times in stream seconds.
+        logprob: mean log probability per token of the newest look.
     """
 
     stable: str
@@ -187,6 +188,7 @@ class Transcript:
     language: str = "en"
     no_speech: float = 0.0
     words: tuple[Word, ...] = field(default=(), compare=False, repr=False)
+    logprob: float = 0.0
 
     @property
     def text(self) -> str:

@@ -7,18 +7,22 @@ final.
 | what is known                                      | so far                           | in the end             |
 |----------------------------------------------------|----------------------------------|------------------------|
 | the answer's own words: an echo                    | RESTORE                          | RESTORE                |
-| one or two of them: "the"                          | WAIT                             | RESTORE                |
+| one or two of them: "cloudy today"                 | WAIT                             | RESTORE                |
 | the same after a question: "large"                 | WAIT                             | CUT                    |
 | a stop word or a question word                     | CUT                              | CUT                    |
 | two words of content                               | HOLD, CUT from 0.8 s of voice    | CUT                    |
-| one word of content; "yes" after a question        | WAIT, HOLD from 0.42 s of voice  | CUT                    |
-| words that open a sentence ("I have")              | WAIT, HOLD from 0.42 s of voice  | RESTORE up to 1 s, CUT |
+| one word of content; "yes" after a question        | WAIT, HOLD after 0.4 s           | CUT                    |
+| words that open a sentence ("I have"), or a guess  | WAIT, HOLD after 0.4 s           | RESTORE up to 1 s, CUT |
 | listeners' words ("uh-huh", "yeah", "I see")       | WAIT, HOLD if it outlasts them   | RESTORE                |
-| no words, though looked for: a cough, typing       | WAIT, HOLD 1 s after a last look | RESTORE                |
-| nothing: nobody has looked                         | WAIT, HOLD from 0.42 s of voice  | RESTORE                |
+| no words in 0.75 s: a cough, typing                | WAIT, HOLD 1 s after a last look | RESTORE                |
+| nothing                                            | WAIT, HOLD after 0.4 s           | RESTORE                |
 
-A voice that ends with listeners' words, and lasted no longer than they do, is RESTOREd before they are final. Where no
-final words come, the answer is RESTOREd after 2 s of silence. After a question, words that open a sentence are content.
+The 0.4 s count from the beginning of the voice, and go on when it has ended before that. A voice that ends with
+listeners' words, and lasted no longer than they do, is RESTOREd before they are final. Where no final words come, the
+answer is RESTOREd after 2 s of silence. After a question, words that open a sentence and guesses are content.
+
+A hum is mostly heard as words, each time as others, and the recogniser is sure of none. So content and stop words are a
+guess until they are `believed`. What everybody says ("the") is no echo.
 
 Only CUT is for good. What fell silent goes on ducked (HOLD, then WAIT) when a look finds nothing, and what was restored
 may be cut when more words come.
@@ -30,15 +34,22 @@ from enum import Enum
 from functools import cache
 
 from voice.agreement import plain
+from voice.events import Transcript
 
 MANY = 2
 """Words of content that are an interruption even before they are final."""
 SETTLED = 0.8
 """Seconds of voice from which that holds; what is heard in less is often a hum misheard."""
-PATIENCE, LONGER = 0.42, 0.52
-"""Seconds of voice after which the answer falls silent, if nothing speaks against it; and if a first look at little
-audio found nothing."""
-LOOKED = 0.4
+CERTAIN, LIKELY = 0.5, 0.33
+"""Confidence from which a word is believed at once, and one that is often said to stop somebody; others when they are
+heard twice."""
+DOUBTFUL = -1.0
+"""Mean log probability per token below which no word is believed at once."""
+PATIENCE = 0.4
+"""Seconds from its beginning after which a voice makes the answer fall silent, if nothing speaks against it."""
+WORD = 0.2
+"""Seconds of voice that a word takes at least; a voice that ended before that makes nothing fall silent."""
+LOOKED = 0.75
 """Seconds of audio in which a recogniser finds words, if it is speech."""
 UNSEEN = 1.0
 """Seconds that a noise may go on after the last look at it."""
@@ -77,6 +88,7 @@ class Interjection:
         silent: seconds of silence since it ended, 0 while `speaking`.
         looked: seconds of it that the recogniser has looked at; 0: has not come back yet. May exceed `voiced`.
         text: all words known so far, tentative ones included.
+        sure: those of its words that are believed, see `believed`.
         final: the text is the recogniser's last word on the speech so far; counts once that has ended.
         asked: the answer has asked a question in what has sounded.
         sounding: words of the answer that sounded in the last seconds before the voice, and during it.
@@ -88,6 +100,7 @@ class Interjection:
     silent: float
     looked: float
     text: str
+    sure: frozenset[str]
     final: bool
     asked: bool
     sounding: str
@@ -126,23 +139,36 @@ def echoes(text: str, sounding: str) -> bool:
     return min(row) <= (len(heard) // 3 if len(heard) >= ECHO else 0)
 
 
+def believed(heard: Transcript, before: str) -> frozenset[str]:
+    """Which words of a look are no mere guess: the recogniser is sure of them, or had them in its text `before`."""
+    stops = {word for phrase, kind in _kinds(heard.language).items() if kind == "stop" for word in phrase}
+    again = frozenset(_words(before))
+    again |= {_OTHERWISE[word] for word in again & _OTHERWISE.keys()}
+    return frozenset(
+        part
+        for word in heard.words
+        for part in _words(word.text)
+        if part in again or (heard.logprob >= DOUBTFUL and word.confidence >= (LIKELY if part in stops else CERTAIN))
+    )
+
+
 def _judge(said: Interjection) -> tuple[Verdict, float | None]:
     """The verdict, and when it changes."""
     spoken = _words(said.text)
     known = _once(spoken)
-    if echoes(said.text, said.sounding):
+    kinds, content = min(_parsed(spoken, said), _parsed(known, said), key=lambda parsed: parsed[1])
+    if echoes(said.text, said.sounding) and (content or kinds - _EVERYBODYS or len(known) >= ECHO):
         if len(known) < ECHO:
             return _until(said, None, Verdict.CUT if said.asked else Verdict.RESTORE)
         return Verdict.RESTORE, None
-    kinds, content = min(_parsed(spoken, said), _parsed(known, said), key=lambda parsed: parsed[1])
     if "stop" in kinds or (content >= MANY and said.voiced >= SETTLED):
         return Verdict.CUT, None
     if content >= MANY:
         held, changes = _until(said, 0.0, Verdict.CUT)
         return held, SETTLED if said.speaking else changes
-    if content or (said.asked and ("assent" in kinds or "opening" in kinds)):
+    if content or (said.asked and kinds & {"assent", "opening", "doubtful"}):
         return _until(said, PATIENCE, Verdict.CUT)
-    if "opening" in kinds:
+    if kinds & {"opening", "doubtful"}:
         return _until(said, PATIENCE, Verdict.RESTORE if said.voiced <= BRIEF else Verdict.CUT)
     if kinds:
         room = EACH * len(spoken) + SLACK if said.language in _PHRASES else ONE_WORD
@@ -151,26 +177,28 @@ def _judge(said: Interjection) -> tuple[Verdict, float | None]:
         return _until(said, room, Verdict.RESTORE)
     if said.looked >= LOOKED:
         return _until(said, said.looked + UNSEEN, Verdict.RESTORE)
-    return _until(said, LONGER if said.looked else PATIENCE, Verdict.RESTORE)
+    return _until(said, PATIENCE if said.speaking or said.voiced >= WORD else None, Verdict.RESTORE)
 
 
 def _until(said: Interjection, patience: float | None, last: Verdict) -> tuple[Verdict, float | None]:
-    """WAIT; HOLD from `patience` seconds of voice; `last` when the text is final, RESTORE when it never comes."""
-    held = patience is not None and said.voiced >= patience
+    """WAIT; HOLD from `patience` seconds after its beginning; `last` when the text is final, RESTORE when it never
+    comes."""
     if said.speaking:
+        held = patience is not None and said.voiced >= patience
         return (Verdict.HOLD, None) if held else (Verdict.WAIT, patience)
     if said.final:
         return last, None
     if said.silent >= LATE:
         return Verdict.RESTORE, None
-    return Verdict.HOLD if held else Verdict.WAIT, LATE
+    rest = LATE if patience is None else patience - said.voiced
+    return (Verdict.WAIT, rest) if said.silent < rest else (Verdict.HOLD, LATE)
 
 
 # Words ----------------------------------------------------------------------------------------------------------
 
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """A letter of a script that writes no spaces; two of them count as a word."""
-_HUM = re.compile(r"[mnha]*[mnh][mnha]*")
+_HUM = re.compile(r"(?=..)[mnha]*[mnh][mnha]*")
 """Hums, laughs, and what recognisers write for them: mm, hm-hm, nhm, aha, haha, mama, nam."""
 _ANYWHERE = {
     "assent": "ok, okay, uh huh, uhhuh, uhuh, mhm, mmhm, mmhmm, hmhm, mhmm, nhm, aha, ehe",
@@ -212,6 +240,11 @@ _PHRASES = {
         "opening": "el, la, los, las, un, una, y, o, de, yo, es, ha, he, mi, su, lo, entonces, pues, este",
     },
 }
+_EVERYBODYS = {"assent", "listening", "opening"}
+"""What these say tells nothing of who says it."""
+_DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+_OTHERWISE = {name: str(n) for n, name in enumerate(_DIGITS)} | {str(n): name for n, name in enumerate(_DIGITS)}
+"""Digits are written now so, now so."""
 _LONGEST = 3
 """Words of the longest phrase."""
 
@@ -243,7 +276,10 @@ def _kinds(language: str) -> dict[tuple[str, ...], str]:
 
 
 def _parsed(words: list[str], said: Interjection) -> tuple[set[str], float]:
-    """The kinds of phrases there are, and how many words are none of these: content."""
+    """The kinds of phrases there are, and how many words are none of these: content.
+
+    Content and words that stop count when they are believed; else there is something "doubtful".
+    """
     phrases = _kinds(said.language)
     kinds, content, at = set(), 0.0, 0
     while at < len(words):
@@ -253,8 +289,12 @@ def _parsed(words: list[str], said: Interjection) -> tuple[set[str], float]:
                 break
         size = len(phrase)
         at += size
-        if kind or _HUM.fullmatch(phrase[0]):
+        if kind not in (None, "stop") or _HUM.fullmatch(phrase[0]):
             kinds.add(kind or "assent")
+        elif said.sure.isdisjoint(phrase):
+            kinds.add("doubtful")
+        elif kind:
+            kinds.add(kind)
         else:
             content += 0.5 if _UNSPACED.match(phrase[0]) else 1
     if said.language not in _PHRASES and not said.asked and content <= 1 and said.voiced <= ONE_WORD:

@@ -24,9 +24,6 @@ RATE = 16_000
 WAITING_FINALS = 4
 """Finished stretches of speech that may wait for their decode; past it the caller's audio is not read."""
 
-ALERT = 0.064
-"""Seconds of voice that are noticed at once while an answer sounds: it is made softer, which costs little."""
-
 FIRST_WORDS = (0.2, 0.12)
 """Seconds of speech before the first partial, and between partials until there are words to show."""
 
@@ -79,7 +76,7 @@ class Listening:
 
     Attributes:
         language, translate: as the recogniser is told.
-        alert: an answer sounds, and a voice is to be noticed at once.
+        alert: an answer sounds, and what may be a voice is to be noticed at once.
     """
 
     def __init__(
@@ -174,7 +171,7 @@ class Listening:
         for probability in self._detector.push(audio):
             self._frame_end += FRAME
             self._voiced = probability >= self._config.release
-            if event := self._segmenter.push(probability, self._frame_end, ALERT if self.alert else None):
+            if event := self._segmenter.push(probability, self._frame_end, alert=self.alert):
                 self._heard(event, self._config)
         if self._open and self.position - self._start > self._limit:
             self._emit(Commit(self.position / RATE))

@@ -12,7 +12,7 @@ from streams.clock import SampleClock
 from streams.echo import Echo
 from streams.link import Link, LinkClosed, SlowReader
 from streams.tap import Tap
-from voice import commands, dialog, history
+from voice import barging, commands, dialog, history
 from voice.answering import OUTBOX, Answers, Engines, Outbox
 from voice.captions import Publisher
 from voice.config import Config
@@ -229,7 +229,8 @@ class Session:
         for piece in Audio(sound.decode(data), sound.rate).frames(sound.rate):
             audio = self._resampler.push(piece.samples)
             self._clock.arrived(len(audio.samples), anyio.current_time())
-            self._listening.alert = self._state.reply is not None and not self._state.reply.gated
+            self._note_played()
+            self._listening.alert = barging.undecided(self._state)
             self._listening.push(audio)
             if not self._listening.rising:
                 self._time_passed()

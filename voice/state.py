@@ -62,6 +62,7 @@ class Utterance:
         began: where its first speech began, and
         stopped: where its last one ended; stream seconds.
         text: all words known, which may still change.
+        sure: those of them that are believed, as `voice.interruption` counts them.
         looked: up to where the recogniser has looked, stream seconds.
         final: the text of everything up to `stopped`, or
         fault: why there is none.
@@ -77,6 +78,7 @@ class Utterance:
     speaking: bool = True
     stopped: float = 0.0
     text: str = ""
+    sure: frozenset[str] = frozenset()
     looked: float = 0.0
     final: str | None = None
     fault: str = ""

@@ -34,16 +34,16 @@ class Segmenter:
         """Whether the newest frames may turn out to be the onset of speech."""
         return self._onset is not None
 
-    def push(self, probability: float, end: float, onset: float | None = None) -> SpeechStarted | SpeechStopped | None:
+    def push(self, probability: float, end: float, *, alert: bool = False) -> SpeechStarted | SpeechStopped | None:
         """Take the next frame.
 
         Args:
             probability: of speech in the frame.
             end: of the frame, in seconds on the caller's stream.
-            onset: seconds of voice that count as speech now; None: `onset_seconds`.
+            alert: one frame of half the threshold is enough to start.
         """
         if not self._started:
-            return self._wait(probability, end, self._config.onset_seconds if onset is None else onset)
+            return self._wait(probability, end, alert)
         if probability >= self._config.release:
             self._voiced = end
             return None
@@ -56,8 +56,11 @@ class Segmenter:
         self._onset = None
         return self._stop(now) if self._started else None
 
-    def _wait(self, probability: float, end: float, onset: float) -> SpeechStarted | None:
-        if probability < self._config.threshold:
+    def _wait(self, probability: float, end: float, alert: bool) -> SpeechStarted | None:
+        threshold, onset = self._config.threshold, self._config.onset_seconds
+        if alert:
+            threshold, onset = threshold / 2, FRAME
+        if probability < threshold:
             self._onset = None
             return None
         if self._onset is None:

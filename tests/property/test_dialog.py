@@ -177,7 +177,8 @@ class World:
                 self.feed(cmd.Delete(item.id) if action == "delete" else cmd.Truncate(item.id, number / 10))
 
     def heard(self, utterance: int, text: str, final: bool) -> Recognised:
-        return Recognised(utterance, Transcript(text, "", final, self.now))
+        words = tuple(Word(word, self.now, self.now) for word in text.split())
+        return Recognised(utterance, Transcript(text, "", final, self.now, words=words))
 
     def say(self, turn: int) -> None:
         words = self.said.setdefault(turn, [])

@@ -6,7 +6,8 @@ from math import nextafter
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from voice.interruption import Interjection, Verdict, due, echoes, verdict
+from voice.events import Transcript, Word
+from voice.interruption import Interjection, Verdict, believed, due, echoes, verdict
 
 FIRM = ["tuesday", "pizza", "lights", "kitchen", "invoice", "monday", "coffee"]
 LISTENING = ["uh-huh", "Mm-hm.", "yeah", "okay,", "right", "I see.", "oh", "wow", "Hmm.", "got it", "all right"]
@@ -19,12 +20,15 @@ LANGUAGES = st.sampled_from(["en", "de", "fr", "es", "ja", "xx", ""])
 @st.composite
 def interjections(draw: st.DrawFn, texts: st.SearchStrategy[str] = TEXTS) -> Interjection:
     speaking = draw(st.booleans())
+    text = draw(texts)
+    spoken = tuple(Word(word, 0.0, 0.0) for word in text.split())
     return Interjection(
         voiced=draw(SECONDS),
         speaking=speaking,
         silent=0.0 if speaking else draw(SECONDS),
         looked=draw(SECONDS),
-        text=draw(texts),
+        text=text,
+        sure=draw(st.sampled_from([frozenset(), believed(Transcript(text, "", True, 1.0, words=spoken), "")])),
         final=draw(st.booleans()),
         asked=draw(st.booleans()),
         sounding=draw(TEXTS),
@@ -82,7 +86,7 @@ def test_noise_never_ends_an_answer(said: Interjection) -> None:
 
 @given(st.lists(st.sampled_from(LISTENING), min_size=1, max_size=8), SECONDS, SECONDS)
 def test_a_listener_may_repeat_himself(words: list[str], voiced: float, looked: float) -> None:
-    said = Interjection(voiced, False, 0.3, looked, " ".join(words), True, False, "", "en")
+    said = Interjection(voiced, False, 0.3, looked, " ".join(words), frozenset(), True, False, "", "en")
     assert verdict(said) is Verdict.RESTORE
     going_on = replace(said, speaking=True, silent=0.0, final=False)
     assert verdict(going_on) in (Verdict.WAIT, Verdict.HOLD)

@@ -57,3 +57,13 @@ def test_stops_follow_voice_and_then_none(config: VadConfig, frames: list[float 
             assert voiced is not None
             assert voiced >= config.release
             assert all(p is None or p < config.release for p in frames[last:known])
+
+
+@given(CONFIGS, FRAMES)
+def test_an_alert_ear_starts_at_one_frame_of_half_the_voice(config: VadConfig, frames: list[float | None]) -> None:
+    segmenter = Segmenter(config)
+    for n, probability in enumerate(frames):
+        waiting, end = not segmenter.speaking, (n + 1) * FRAME
+        event = None if probability is None else segmenter.push(probability, end, alert=True)
+        if waiting and probability is not None:
+            assert isinstance(event, SpeechStarted) == (probability >= config.threshold / 2)

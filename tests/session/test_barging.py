@@ -14,7 +14,7 @@ from voice.realtime import server_events as ev
 pytestmark = pytest.mark.anyio
 
 COUNT = "one two three four five six seven eight nine ten eleven twelve."
-COUGH = np.full(round(0.3 * 24_000), 32_000, np.int16)
+COUGH = np.full(round(0.15 * 24_000), 32_000, np.int16)
 
 
 @asynccontextmanager

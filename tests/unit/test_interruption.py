@@ -4,22 +4,39 @@ from dataclasses import replace
 
 import pytest
 
-from voice.interruption import LATE, LONGER, PATIENCE, Interjection, Verdict, due, echoes, verdict
+from voice.events import Transcript, Word
+from voice.interruption import LATE, PATIENCE, Interjection, Verdict, believed, due, echoes, verdict
 
 WAIT, HOLD, CUT, RESTORE = Verdict.WAIT, Verdict.HOLD, Verdict.CUT, Verdict.RESTORE
 ONSET = Interjection(
-    voiced=0.1, speaking=True, silent=0.0, looked=0.0, text="", final=False, asked=False, sounding="", language="en"
+    voiced=0.1,
+    speaking=True,
+    silent=0.0,
+    looked=0.0,
+    text="",
+    sure=frozenset(),
+    final=False,
+    asked=False,
+    sounding="",
+    language="en",
 )
 
 
+def heard(text: str, confidence: float = 1.0, logprob: float = -0.5) -> Transcript:
+    words = tuple(Word(word, 0.0, 0.1, confidence) for word in text.split())
+    return Transcript(text, "", True, 1.0, words=words, logprob=logprob)
+
+
 def spoken(text: str, voiced: float, looked: float = 0.3, **known: object) -> Interjection:
-    """A voice that goes on."""
-    return replace(ONSET, text=text, voiced=voiced, looked=looked, **known)  # type: ignore[arg-type]
+    """A voice that goes on; its words are believed."""
+    facts = {"sure": believed(heard(text), "")} | known
+    return replace(ONSET, text=text, voiced=voiced, looked=looked, **facts)  # type: ignore[arg-type]
 
 
 def ended(text: str, voiced: float = 0.5, **known: object) -> Interjection:
     """A voice that has ended, with its final text."""
     facts = {"speaking": False, "silent": 0.3, "looked": voiced, "final": True} | known
+    facts = {"sure": believed(heard(text), "")} | facts
     return replace(ONSET, text=text, voiced=voiced, **facts)  # type: ignore[arg-type]
 
 
@@ -96,7 +113,8 @@ def test_one_word_falls_silent_and_cuts_when_it_is_final() -> None:
     assert verdict(ended("Tuesday", silent=0.1, final=False)) is HOLD
     assert verdict(ended("Tuesday.")) is CUT
     brief = ended("Tues", 0.25, silent=0.1, final=False)
-    assert (verdict(brief), due(brief)) == (WAIT, LATE)
+    assert (verdict(brief), due(brief)) == (WAIT, pytest.approx(PATIENCE - 0.25))
+    assert verdict(replace(brief, silent=0.2)) is HOLD
 
 
 def test_two_words_fall_silent_at_once_and_cut_when_they_have_lasted() -> None:
@@ -117,14 +135,15 @@ def test_silence_is_due_while_nobody_has_looked() -> None:
     assert verdict(ONSET) is WAIT
     assert due(ONSET) == PATIENCE
     assert verdict(spoken("", 0.5, looked=0.0)) is HOLD
-    assert due(spoken("", 0.3, looked=0.2)) == LONGER
+    assert due(spoken("", 0.3, looked=0.2)) == PATIENCE
 
 
 def test_a_cough_leaves_the_answer_running() -> None:
-    for tenths in range(5, 40):
+    for tenths in range(9, 40):
         assert verdict(spoken("", tenths / 10, looked=tenths / 10 - 0.1)) is WAIT
     assert verdict(spoken("", 3.0, looked=1.5)) is HOLD
-    assert verdict(ended("", 0.6, final=False, silent=0.1)) is WAIT
+    assert verdict(ended("", 0.8, final=False, silent=0.1)) is WAIT
+    assert verdict(ended("", 0.1, final=False, silent=0.5)) is WAIT, "too brief for a word"
     assert verdict(ended("", 0.6)) is RESTORE
 
 
@@ -135,6 +154,36 @@ def test_a_backchannel_that_goes_on() -> None:
     assert verdict(ended("Yeah", 0.5, final=False, silent=0.1)) is RESTORE
     assert verdict(ended("Yeah", 1.4, final=False, silent=0.1)) is HOLD
     assert verdict(ended("Yeah, I wanted the other one", 1.4)) is CUT
+
+
+@pytest.mark.parametrize("text", ["And then make a chain.", "Remember.", "No."])
+def test_a_hum_misheard_leaves_the_answer_running(text: str) -> None:
+    guess: dict[str, object] = {"sure": frozenset()}
+    assert verdict(spoken(text, 0.3, **guess)) is WAIT
+    assert verdict(spoken(text, 0.9, **guess)) is HOLD
+    assert verdict(ended(text, 0.7, **guess)) is RESTORE
+    assert verdict(ended(text, 0.7, asked=True, **guess)) is CUT
+    assert verdict(ended(text, 1.1, **guess)) is CUT, "who goes on for so long says something"
+
+
+@pytest.mark.parametrize(
+    ("look", "before", "yes"),
+    [
+        (heard("Tuesday", 0.6), "", True),
+        (heard("Tuesday", 0.4), "", False),
+        (heard("Tuesday", 0.4), "Tuesday.", True),
+        (heard("Tuesday", 0.4), "Thursday", False),
+        (heard("Tuesday", 0.6, -1.1), "", False),
+        (heard("Tuesday", 0.6, -1.1), "tuesday", True),
+        (heard("Stop!", 0.4), "", True),
+        (heard("Stop!", 0.4, -1.04), "", False),
+        (heard("stop", 0.3), "", False),
+        (heard("three", 0.3), "3", True),
+        (heard("5", 0.3), "Five.", True),
+    ],
+)
+def test_what_is_believed(look: Transcript, before: str, yes: bool) -> None:
+    assert bool(believed(look, before)) is yes
 
 
 @pytest.mark.parametrize("text", ["Yes.", "Okay.", "Mm-hm.", "Sure.", "Right.", "I do.", "It is", "Large."])
@@ -158,6 +207,7 @@ def test_an_echo_is_restored_at_once() -> None:
     for text in ["London", "no rain", "before noon", "cloudy tod"]:
         assert verdict(spoken(text, 0.7, sounding=OURS)) is WAIT, "a word or two may be anybody's"
         assert verdict(ended(text, sounding=OURS)) is RESTORE, text
+    assert verdict(spoken("the", 0.7, sounding=OURS)) is HOLD, "everybody says that"
     assert verdict(spoken("what is the rain", 0.9, sounding=OURS)) is CUT
     assert verdict(spoken("rain or sun", 0.9, sounding=OURS)) is CUT
 
