@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from voice import replies
 from voice.commands import Command, Duck, Hold, Ignored, Meaning, Opened, Resume
-from voice.interruption import Interjection, Verdict, due, echoes, verdict
+from voice.interruption import PAUSE, Interjection, Verdict, due, echoes, verdict
 from voice.speakable import ends_sentence
 from voice.state import Interjected, Mode, State, Step, Utterance
 
@@ -20,8 +20,6 @@ HASTE = 0.12
 """Seconds that a word takes at least; more words than that were not said, but are left over from an echo."""
 PATIENCE = 2.0
 """Seconds of silence after which words that are not known yet no longer matter."""
-PAUSE = 0.6
-"""Seconds of silence within which a voice that left the answer running may go on: "Okay. Stop." is said in one."""
 
 _MODES: dict[Verdict, Mode | None] = {
     Verdict.WAIT: "ducked",

@@ -12,14 +12,16 @@ final.
 | a stop word or a question word                     | CUT                              | CUT                    |
 | two words of content                               | HOLD, CUT from 0.8 s of voice    | CUT                    |
 | one word of content; "yes" after a question        | WAIT, HOLD after 0.4 s           | CUT                    |
-| words that open a sentence ("I have"), or a guess  | WAIT, HOLD after 0.4 s           | RESTORE up to 1 s, CUT |
+| words that open a sentence ("I have")              | WAIT, HOLD after 0.4 s           | RESTORE up to 1 s, CUT |
+| a guess                                            | WAIT, HOLD after 0.4 s           | HOLD, RESTORE, or CUT  |
 | listeners' words ("uh-huh", "yeah", "I see")       | WAIT, HOLD if it outlasts them   | RESTORE                |
 | no words in 0.75 s: a cough, typing                | WAIT, HOLD 1 s after a last look | RESTORE                |
 | nothing                                            | WAIT, HOLD after 0.4 s           | RESTORE                |
 
 The 0.4 s count from the beginning of the voice, and go on when it has ended before that. A voice that ends with
-listeners' words, and lasted no longer than they do, is RESTOREd before they are final. Where no final words come, the
-answer is RESTOREd after 2 s of silence. After a question, words that open a sentence and guesses are content.
+listeners' words, and lasted no longer than they do, is RESTOREd before they are final. After a guess of up to 1 s the
+answer waits for 0.6 s of silence, in case more comes; a longer one CUTs. Where no final words come, the answer is
+RESTOREd after 2 s of silence. After a question, words that open a sentence and guesses are content.
 
 A hum is mostly heard as words, each time as others, and the recogniser is sure of none. So content and stop words are a
 guess until they are `believed`. What everybody says ("the") is no echo.
@@ -57,6 +59,8 @@ EACH, SLACK = 0.3, 0.45
 """Seconds that a listener's word lasts, and how much longer the voice may last than all of them."""
 BRIEF = 1.0
 """Seconds of voice up to which words that only open a sentence are a slip of the tongue, or a hum misheard."""
+PAUSE = 0.6
+"""Seconds of silence within which a voice may go on: "Okay. Stop." is said in one."""
 ONE_WORD = 0.6
 """Seconds up to which a single word is a listener's, in a language we have no lists of."""
 LATE = 2.0
@@ -169,6 +173,8 @@ def _judge(said: Interjection) -> tuple[Verdict, float | None]:
     if content or (said.asked and kinds & {"assent", "opening", "doubtful"}):
         return _until(said, PATIENCE, Verdict.CUT)
     if kinds & {"opening", "doubtful"}:
+        if "doubtful" in kinds and said.final and not said.speaking and said.silent < PAUSE and said.voiced <= BRIEF:
+            return Verdict.HOLD, PAUSE
         return _until(said, PATIENCE, Verdict.RESTORE if said.voiced <= BRIEF else Verdict.CUT)
     if kinds:
         room = EACH * len(spoken) + SLACK if said.language in _PHRASES else ONE_WORD

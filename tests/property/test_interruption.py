@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from voice.events import Transcript, Word
-from voice.interruption import Interjection, Verdict, believed, due, echoes, verdict
+from voice.interruption import PAUSE, Interjection, Verdict, believed, due, echoes, verdict
 
 FIRM = ["tuesday", "pizza", "lights", "kitchen", "invoice", "monday", "coffee"]
 LISTENING = ["uh-huh", "Mm-hm.", "yeah", "okay,", "right", "I see.", "oh", "wow", "Hmm.", "got it", "all right"]
@@ -47,7 +47,7 @@ def clock(said: Interjection) -> float:
 
 @given(interjections())
 def test_what_has_ended_with_final_words_is_decided(said: Interjection) -> None:
-    known = verdict(replace(said, speaking=False, final=True))
+    known = verdict(replace(said, speaking=False, final=True, silent=max(said.silent, PAUSE)))
     assert known in (Verdict.CUT, Verdict.RESTORE)
 
 

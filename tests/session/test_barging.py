@@ -89,6 +89,29 @@ async def test_an_interruption_silences_it_at_once() -> None:
         assert caller.llm.prompts[-1].messages[-1].text == "no tell me the time", "all of it counts"
 
 
+async def test_what_is_said_after_a_short_pause_belongs_to_what_came_before() -> None:
+    async with answering() as caller:
+        await caller.say("okay")
+        await caller.quiet(0.4)
+        assert states(caller) == ["ducked", "restored"]
+        await caller.say("stop")
+        await over(caller)
+        await caller.until(lambda: len(caller.llm.prompts) > 1)
+        assert caller.llm.prompts[-1].messages[-1].text == "okay stop"
+
+
+async def test_a_click_as_the_answer_begins_does_not_end_it() -> None:
+    click = np.full(round(0.05 * 24_000), 32_000, np.int16)
+    async with answering(seconds=0.2) as caller:
+        await caller.play(click)
+        await caller.quiet(0.6)
+        assert states(caller) == []
+        await caller.play(click)
+        await over(caller)
+        assert states(caller) == ["ducked", "restored"], "later it is only softer"
+        assert next(iter(caller.seen.replies.values())).status == "completed"
+
+
 async def test_the_same_word_answers_a_question() -> None:
     async with answering("would you like to go on now?", 1.5) as caller:
         await caller.say("yes")

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from voice.events import Transcript, Word
-from voice.interruption import LATE, PATIENCE, Interjection, Verdict, believed, due, echoes, verdict
+from voice.interruption import LATE, PATIENCE, PAUSE, Interjection, Verdict, believed, due, echoes, verdict
 
 WAIT, HOLD, CUT, RESTORE = Verdict.WAIT, Verdict.HOLD, Verdict.CUT, Verdict.RESTORE
 ONSET = Interjection(
@@ -161,7 +161,9 @@ def test_a_hum_misheard_leaves_the_answer_running(text: str) -> None:
     guess: dict[str, object] = {"sure": frozenset()}
     assert verdict(spoken(text, 0.3, **guess)) is WAIT
     assert verdict(spoken(text, 0.9, **guess)) is HOLD
-    assert verdict(ended(text, 0.7, **guess)) is RESTORE
+    over = ended(text, 0.7, **guess)
+    assert (verdict(over), due(over)) == (HOLD, PAUSE), "more may come"
+    assert verdict(replace(over, silent=PAUSE)) is RESTORE
     assert verdict(ended(text, 0.7, asked=True, **guess)) is CUT
     assert verdict(ended(text, 1.1, **guess)) is CUT, "who goes on for so long says something"
 
