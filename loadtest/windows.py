@@ -41,6 +41,9 @@ LOOKS = {
     "max(600, n + 200)": Look(600, 200, TOKENS),
     "max(1000, n + 200)": Look(1000, 200, TOKENS),
     "max(1500, n + 300)": Look(1500, 300, TOKENS),
+    "n + 50, emptiness": Look(0, 50, TOKENS, emptiness=True),
+    "max(600, n + 100), emptiness": Look(600, 100, TOKENS, emptiness=True),
+    "max(1000, n + 200), emptiness": Look(1000, 200, TOKENS, emptiness=True),
     "quick, as used": QUICK,
 }
 CONDITIONS = ["clean", "noise:10", "noise:5", "babble:10", "babble:5", "room"]

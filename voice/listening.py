@@ -33,10 +33,10 @@ HOPELESS = 1.5
 LOOKED_BACK = 8.0
 """Seconds of audio kept for the turn model."""
 
-TAIL, TAIL_KEPT = 2.5, 1.2
+TAIL, TAIL_KEPT = 1.7, 0.8
 """Longest window of a quick look in seconds, and what is left of it when it begins anew after words heard."""
 
-WHOLE, WHOLE_KEPT = 12.0, 6.0
+WHOLE, WHOLE_KEPT = 6.0, 3.0
 """The same for a thorough look and words promised."""
 
 REVIEWED = 4.0

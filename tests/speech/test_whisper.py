@@ -15,8 +15,8 @@ from streams.lane import Lane
 from streams.tap import SILENT
 from tests.speech.clips import NOISE, SPEECH
 from voice.config import AsrConfig, Config
-from voice.engines import EngineError, Setup
-from voice.engines.whisper import LONGEST, WhisperAsr, pieces
+from voice.engines import EngineError, Setup, whisper
+from voice.engines.whisper import LONGEST, THOROUGH, WhisperAsr, pieces
 from voice.events import Hypothesis, Priority
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +59,13 @@ async def test_it_hears_what_was_said(tiny: WhisperAsr, priority: Priority) -> N
     heard = [await hear(tiny, clip.utterance(), priority) for clip in SPEECH]
     assert errors([clip.transcript for clip in SPEECH], [found.text for found in heard]) < 0.1
     assert all(found.language == "en" and found.seconds > 0 for found in heard)
+
+
+async def test_what_was_said_is_written_once(tiny: WhisperAsr, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decoder finds the end of short audio by itself, without its second round being cut off."""
+    monkeypatch.setattr(whisper, "once", lambda words: words)
+    heard = [tiny.look(clip.utterance(), THOROUGH, "en", translate=False)[0].text for clip in SPEECH]
+    assert errors([clip.transcript for clip in SPEECH], heard) < 0.1
 
 
 async def test_word_times_are_on_the_stream_clock(tiny: WhisperAsr) -> None:

@@ -1,9 +1,11 @@
 """Whisper on CTranslate2, with windows no longer than the audio needs.
 
 Whisper (Radford et al. 2022) was trained on windows of 30 s, and most of the work on short audio is encoding emptiness.
-A window of the audio and some room hears the words as well; what it loses is the end: the decoder runs on and says
-everything again. `voice.engines.sanity.once` cuts that off, and what is still doubtful is decoded once more in the
-window of the training. docs/recognition.md has the figures.
+A window of the audio and little more hears the words as well; what it loses is the end: the decoder runs on and says
+everything again. So emptiness that was encoded once, in the window of the training, is shown to the decoder after every
+window: the decoder attends to content, not to places. Where it says everything again all the same,
+`voice.engines.sanity.once` cuts that off, and what is still doubtful is decoded once more in a larger window.
+docs/recognition.md has the figures.
 """
 
 import time
@@ -13,6 +15,7 @@ from typing import Any, Self
 
 import ctranslate2
 import numpy as np
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from streams.audio import Audio
@@ -35,11 +38,15 @@ class Look:
         least: columns of the smallest window.
         margin: columns of emptiness after the audio; the more, the surer the decoder finds the end.
         tokens: most that may be written, and most for each second besides.
+        emptiness: whether the decoder is shown more of it, encoded beforehand: the surer of the end again.
+        telling: columns of the smallest window when the language is to be told, too; that is done without emptiness.
     """
 
     least: int
     margin: int
     tokens: tuple[int, float]
+    emptiness: bool = False
+    telling: int = 0
 
     def window(self, audio: Audio) -> int:
         """Columns, an even number."""
@@ -54,10 +61,12 @@ class Look:
 
 QUICK = Look(200, 80, (3, 4.0))
 """For what will be heard again."""
-THOROUGH = Look(1000, 200, (8, 6.0))
+THOROUGH = Look(600, 100, (8, 6.0), emptiness=True, telling=1000)
 SECOND = Look(1500, 300, (MAX_TOKENS, 0))
-"""For what is doubtful."""
+"""For what is doubtful, or not believed: beside emptiness some models are surer that nobody speaks."""
 
+EMPTY = slice(300, None, 3)
+"""Encoder positions that stand for emptiness: some of the last 24 s of the window of the training with 1 s of audio."""
 LONGEST = 28.0
 """Seconds; longer audio is decoded in pieces."""
 SEARCHED = 10.0
@@ -119,7 +128,15 @@ class WhisperAsr:
         self._end = self._special("endoftext")
         self.languages = self._known_languages()
         noise = np.random.default_rng(0).normal(0, 1000, RATE).astype(np.int16)
+        self._emptiness = self._encode(Audio(noise, RATE), FULL)[:, EMPTY]
         self.look(Audio(noise, RATE), THOROUGH, self.languages[0], translate=False)
+
+    def _encode(self, audio: Audio, window: int) -> NDArray[Any]:
+        """What the decoder attends to: shape (1, positions, width), in the model's own type."""
+        features = log_mel(audio.floats(), self._model.n_mels)
+        canvas = np.zeros((1, len(features), window), np.float32)
+        canvas[0, :, : features.shape[1]] = features
+        return np.array(self._model.encode(ctranslate2.StorageView.from_array(canvas), to_cpu=True))
 
     def _special(self, name: str) -> int:
         token = self._tokens.token_to_id(f"<|{name}|>")
@@ -190,10 +207,12 @@ class WhisperAsr:
         run = partial(self._lane.run, priority=priority, session=session)
         found, broken_off = await run(partial(decode, look), ready=take)
         seconds = taken[0].seconds
-        if look is THOROUGH and priority is not Priority.REVIEW and (broken_off or doubtful(found, seconds)):
+        believed = partial(believable, seconds=seconds, quick=look is QUICK)
+        doubted = broken_off or doubtful(found, seconds) or (found.words and not believed(found))
+        if look is THOROUGH and priority is not Priority.REVIEW and doubted:
             again, _ = await run(partial(decode, SECOND))
             found = replace(again, seconds=found.seconds + again.seconds, retried=True)
-        if not believable(found, seconds, quick=look is QUICK):
+        if not believed(found):
             found = replace(found, words=(), likely=likely)
         return found
 
@@ -210,21 +229,20 @@ class WhisperAsr:
         if audio.rate != RATE:
             raise EngineError(f"audio at {audio.rate} Hz: recognition takes {RATE} Hz; resample it first")
         began = time.perf_counter()
-        features = log_mel(audio.floats(), self._model.n_mels)
-        canvas = np.zeros((1, len(features), look.window(audio)), np.float32)
-        canvas[0, :, : features.shape[1]] = features
         most = look.most(audio)
         try:
-            encoded = self._model.encode(ctranslate2.StorageView.from_array(canvas))
+            heard = self._encode(audio, look.window(audio) if language else max(look.window(audio), look.telling))
             if language:
                 likely = language
             else:
-                token, probability = self._model.detect_language(encoded)[0][0]
+                token, probability = self._model.detect_language(ctranslate2.StorageView.from_array(heard))[0][0]
                 likely = known(likely, token.strip("<|>"), probability, audio.seconds)
                 language = likely or token.strip("<|>")
                 if look is QUICK and not likely and not presentable(probability, audio.seconds):
                     return Hypothesis((), language, seconds=time.perf_counter() - began), False
-            start = self._prompt(language, translate)
+            if look.emptiness:
+                heard = np.concatenate([heard, self._emptiness], axis=1)
+            encoded, start = ctranslate2.StorageView.from_array(heard), self._prompt(language, translate)
             # The library halves max_length, which counts the prompt too where that is longer than the answer.
             result = self._model.generate(
                 encoded,
