@@ -7,6 +7,7 @@ This module follows the caller through a turn. What a voice over an answer means
 becomes of answers in `voice.replies`, what the client does to the conversation's items in `voice.editing`.
 """
 
+import re
 from dataclasses import replace
 
 from voice import barging, history, replies
@@ -72,6 +73,8 @@ TRIES = 3
 """Replies begun behind the gate for one utterance; after that the end of the turn is waited for."""
 NEW_WORDS = 4
 """Words that the language model is given to read ahead at a time."""
+_BROKEN = re.compile(r"\.(?= [a-z])")
+"""A full stop that the recogniser put at a pause; once it has heard what follows, it is a comma or nothing."""
 UTTERED, UNHEARD = 0.6, 0.3
 """An utterance of so many seconds, in which the recogniser is so sure that somebody spoke, was not understood; what is
 shorter or less sure was no speech."""
@@ -156,7 +159,7 @@ def _interrupted(state: State, policy: Policy, before: tuple[Command, ...]) -> S
         if state.reply:
             state, cut = replies.cut(state, "turn_detected")
             commands = (*commands, *cut)
-    if policy.answer and not state.reply:
+    if policy.answer and not state.reply and not (state.utterance and state.utterance.warmed):
         commands = (*commands, Warm(state.items))
     return state, commands
 
@@ -179,7 +182,7 @@ def _recognised(state: State, event: Recognised, policy: Policy) -> Step:
     words = len(speech.text.split())
     if policy.answer and speech.speaking and not (state.reply or speech.over) and words >= speech.warmed + NEW_WORDS:
         speech = replace(speech, warmed=words)
-        draft = Item(speech.item_id, text=speech.text, audio=True)
+        draft = Item(speech.item_id, text=_BROKEN.sub(",", speech.text), audio=True)
         commands = (*commands, Warm(history.insert(state.items, draft)))
     state, more = _judged(replace(state, utterance=speech), policy)
     return state, (*commands, *more)

@@ -253,6 +253,22 @@ def test_a_pause_in_mid_sentence_takes_the_speculative_reply_back() -> None:
     assert world.state.items[-1].text == "what is the time"
 
 
+def test_words_read_along_are_not_given_up_for_the_conversation_without_them() -> None:
+    world = World(Policy())
+    assert cmd.Warm(()) in world.feed(SpeechStarted(0.0))
+    assert any(isinstance(command, cmd.Warm) for command in world.feed(world.heard(0, "what is the time", final=False)))
+    world.feed(SpeechStopped(1.0, 1.2))
+    assert not any(isinstance(command, cmd.Warm) for command in world.feed(SpeechStarted(1.3)))
+
+
+def test_what_is_read_along_has_no_full_stop_at_a_pause_inside_a_sentence() -> None:
+    world = World(Policy())
+    world.feed(SpeechStarted(0.0))
+    *_, warm = world.feed(world.heard(0, "At 9.30. the old books. which Dr. Who. Yes", final=False))
+    assert isinstance(warm, cmd.Warm)
+    assert warm.items[-1].text == "At 9.30, the old books, which Dr. Who. Yes"
+
+
 def test_noise_without_words_asks_for_no_reply() -> None:
     world = World(Policy())
     world.feed(SpeechStarted(0.0))
