@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
 from streams.audio import Audio
 from streams.lane import Lane
@@ -82,11 +82,6 @@ class FinalsOnly:
         self._asr = asr
         self.languages = asr.languages if asr else ()
 
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None: ...
-
     async def transcribe(self, audio: Audio | Newest, *, priority: Priority, **how: Any) -> Hypothesis:
         """See `voice.engines.Asr`."""
         if self._asr is None or priority.name.lower() not in FINAL_JOBS:
@@ -117,11 +112,6 @@ class _WatchedVad:
         self.name = vad.name
         self._vad = vad
         self._spent = spent
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None: ...
 
     def stream(self) -> VadStream:
         return _WatchedStream(self._vad.stream(), self._spent)
