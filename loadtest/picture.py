@@ -18,7 +18,7 @@ from voice.timeline import Timeline
 WAITS = {
     "pause_detected": "silence noticed",
     "asr_final": "words recognised",
-    "llm_request": "waiting for the words",
+    "llm_request": "not begun yet",
     "llm_first_token": "first token",
     "first_clause": "first clause",
     "tts_first_audio": "first sound",
