@@ -54,15 +54,18 @@ def test_whatever_happens_the_choice_is_fit_and_the_books_are_right(
                 wanted = key(f"{'abcde'[which]} is what I would like to know", "Well", f"number {amount}"[: amount % 9])
                 number = roster.choose(wanted, now)
                 assert number is not None
-                fit = [other for other in range(count) if roster.fit(other, now)]
-                assert number in fit or not fit
-                least = min(roster.workers[other].load for other in fit or range(count))
-                best = max(roster.workers[other].holds.best(wanted) for other in fit or range(count))
+                there = [other for other in range(count) if not roster.workers[other].gone]
+                able = [other for other in there if roster.fit(other, now)] or there or range(count)
+                assert number in able
+                least = min(roster.workers[other].load for other in able)
+                best = max(roster.workers[other].holds.best(wanted) for other in able)
                 worker = roster.workers[number]
                 assert worker.load <= least + SLACK
                 assert worker.load == least or worker.holds.best(wanted) == best > 0
                 running.append((number, roster.begin(number, wanted, now)))
                 assert roster.choose(wanted, now, tried=set(range(count))) is None
+                again = roster.choose(wanted, now, tried={number})
+                assert (again is None) == (not set(there) - {number})
             case "end" if running:
                 number, ticket = running.pop(which % len(running))
                 roster.workers[number].breaker.succeeded(ticket)

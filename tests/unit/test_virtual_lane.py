@@ -77,7 +77,7 @@ async def test_errors_reach_the_caller_after_their_time() -> None:
         with pytest.raises(ZeroDivisionError):
             await lane.run(fail, priority=0, session="a")
         assert anyio.current_time() > before
-        assert lane.idle
+        assert lane.load == 0
 
 
 async def test_it_fills_and_closes_like_a_lane() -> None:

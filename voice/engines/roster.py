@@ -58,11 +58,15 @@ class Roster:
         return not worker.gone and worker.breaker.ready(now)
 
     def choose(self, wanted: Texts, now: float, tried: Collection[int] = ()) -> int | None:
-        """The server for a prompt, none of the `tried`; where none is fit, the first choice is taken anyhow."""
-        able = [number for number in range(len(self.workers)) if number not in tried and self.fit(number, now)]
-        if not able and tried:
+        """The server for a prompt, none of the `tried`.
+
+        Where none is fit, one that is there but failed of late is better than no answer; and for a first try any is.
+        """
+        left = [number for number in range(len(self.workers)) if number not in tried]
+        able = [number for number in left if self.fit(number, now)]
+        able = able or [number for number in left if not self.workers[number].gone] or ([] if tried else left)
+        if not able:
             return None
-        able = able or list(range(len(self.workers)))
         held = {number: self.workers[number].holds.best(wanted) for number in able}
         stay = max(able, key=lambda number: (held[number], -self.workers[number].load))
         least = min(self.workers[number].load for number in able)
