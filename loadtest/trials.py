@@ -128,8 +128,8 @@ async def echoed(url: str, echo: Echo, room: str, stop: Saying, number: int) -> 
         await call.ask(number, LONG)
         await call.sounds(ALONE)
         states = [state for state, _ in call.states()]
-        cut = call.over or "started" in states
-        stopped = None if cut else await _said(call, stop, PATIENCE)
+        cut = call.reply.status == "cancelled" or "started" in states
+        stopped = None if cut or call.over else await _said(call, stop, PATIENCE)
         return Echoed(echo.late, room, cut, states.count("ducked"), stopped)
 
 
