@@ -35,16 +35,15 @@ from voice.settings import load
 TOKENS = THOROUGH.tokens
 LOOKS = {
     f"{FULL}": Look(FULL, 0, (220, 0)),
-    "n + 50": Look(0, 50, TOKENS),
+    f"{FULL}, 5 beams": Look(FULL, 0, (220, 0), beams=5),
     "n + 100": Look(0, 100, TOKENS),
-    "n + 200": Look(0, 200, TOKENS),
-    "max(600, n + 200)": Look(600, 200, TOKENS),
+    "n + 100, 5 beams": Look(0, 100, TOKENS, beams=5),
+    "max(600, n + 200), 5 beams": Look(600, 200, TOKENS, beams=5),
     "max(1000, n + 200)": Look(1000, 200, TOKENS),
-    "max(1500, n + 300)": Look(1500, 300, TOKENS),
-    "n + 50, emptiness": Look(0, 50, TOKENS, emptiness=True),
-    "max(600, n + 100), emptiness": Look(600, 100, TOKENS, emptiness=True),
-    "max(1000, n + 200), emptiness": Look(1000, 200, TOKENS, emptiness=True),
-    "quick, as used": QUICK,
+    "max(1000, n + 200), 3 beams": Look(1000, 200, TOKENS, beams=3),
+    "max(1000, n + 200), 5 beams": Look(1000, 200, TOKENS, beams=5),
+    "max(1500, n + 300), 5 beams": Look(1500, 300, TOKENS, beams=5),
+    "quick": QUICK,
 }
 CONDITIONS = ["clean", "noise:10", "noise:5", "babble:10", "babble:5", "room"]
 

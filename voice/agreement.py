@@ -14,12 +14,18 @@ from voice.events import Hypothesis, Transcript, Word
 
 AGREEING = 2
 """Quick hypotheses in a row that a word must be in before it counts as heard."""
-CUT_OFF = 0.7
+CUT_OFF = 0.5
 """Seconds at the end of the audio in which quick hypotheses settle nothing: the last word may be cut off."""
 PROMISED, LONG_AGO = 1.5, 8.0
 """Seconds of audio that must follow a word in a thorough hypothesis before it may be promised; and before it must."""
 CERTAIN = 0.8
 """Confidence from which one thorough hypothesis is enough to promise a word; else the one before must have had it."""
+LOST = 3
+"""So many words at the end of a thorough hypothesis are not taken back by one that ends before them: the decoder
+sometimes stops in the middle."""
+NEAR = 0.5
+"""Seconds between the ends of two words, of two hypotheses, that may be the same one; where the first word of a
+hypothesis begins is not told well."""
 SURE = 0.75
 """Confidence from which a word is shown the first time it is heard."""
 
@@ -30,6 +36,7 @@ class Agreement:
     def __init__(self) -> None:
         self._heard: list[Word] = []
         self._looked: list[str] = []  # what the last thorough hypothesis had after the promised words
+        self._thorough = 0  # so many of the words heard are from thorough hypotheses
         self._promised = 0  # so many of them stay as they are
         self._open: list[tuple[str, int]] = []  # what comes after them, and how many hypotheses in a row had it
         self._fresh: tuple[Word, ...] = ()
@@ -59,34 +66,55 @@ class Agreement:
     def thorough(self, hypothesis: Hypothesis, start: float, upto: float, *, final: bool) -> Transcript:
         """Take a hypothesis about all audio that is not promised yet; it replaces all that is not.
 
+        One without words says that the recogniser did not believe what it heard: what thorough ones have heard before
+        stands, and words of quick ones do until the caller falls silent.
+
         Args:
             hypothesis, start, upto: as for `quick`.
             final: the caller fell silent; if the utterance ends here, this is its text.
         """
-        promised = self._heard[: self._promised]
+        if not hypothesis.words:
+            if final:
+                self._heard, self._fresh, self._open = self._heard[: self._thorough], (), []
+            self._promise(0, upto)
+            return self._transcript(hypothesis, upto, final=final)
+        promised, before = self._heard[: self._promised], self._heard[self._promised : self._thorough]
         words = _after(promised, hypothesis, start)
+        twice = _common(self._looked, [plain(word.text) for word in words])
+        lost = tuple(word for word in before if (word.start + word.end) / 2 > hypothesis.words[-1].end)
+        words += lost if len(lost) >= LOST else ()
         whole = len(words) if final else sum(word.end <= upto - CUT_OFF for word in words)
         self._heard = [*promised, *words[:whole]]
+        self._thorough = len(self._heard)
         self._fresh = words[whole:]
         self._open = [(plain(word.text), 1) for word in self._fresh]
-        keys = [plain(word.text) for word in words]
-        stays = self._stays(_common(self._looked, keys), upto)
-        self._looked = keys[stays:]
-        self._promised += stays
+        self._looked = [plain(word.text) for word in words]
+        self._promise(twice, upto)
         return self._transcript(hypothesis, upto, final=final)
 
-    def _stays(self, twice: int, upto: float) -> int:
-        """How many words to promise, of which the first `twice` were in two thorough hypotheses."""
-        for n, word in enumerate(self._heard[self._promised :]):
+    def _promise(self, twice: int, upto: float) -> None:
+        """Of the words from thorough hypotheses, of which the first `twice` not promised yet were in two."""
+        for n, word in enumerate(self._heard[self._promised : self._thorough]):
             believed = n < twice or word.confidence >= CERTAIN
             if not (believed and word.end <= upto - PROMISED) and word.end > upto - LONG_AGO:
-                return n
-        return len(self._heard) - self._promised
+                break
+            self._promised += 1
+            del self._looked[:1]
 
     def settled(self, upto: float, *, promised: bool) -> float:
         """The latest moment, not after `upto`, before which all words are heard, or promised."""
         rest = self._heard[self._promised :] if promised else []
         return min([upto, *(word.start for word in (*rest[:1], *self._fresh[:1]))])
+
+    @property
+    def until(self) -> float:
+        """Where the last word heard ends; 0 before there is one."""
+        return self._heard[-1].end if self._heard else 0.0
+
+    @property
+    def begins(self) -> list[float]:
+        """Where each word begins."""
+        return [word.start for word in (*self._heard, *self._fresh)]
 
     def _transcript(self, hypothesis: Hypothesis, upto: float, *, final: bool) -> Transcript:
         stable = self._heard if final else self._heard[: self._promised]
@@ -137,8 +165,7 @@ def _after(known: list[Word], hypothesis: Hypothesis, start: float) -> tuple[Wor
     Known words count from the first whose middle lies in that audio.
     """
     first = next((n for n, word in enumerate(known) if (word.start + word.end) / 2 >= start), len(known))
-    words = hypothesis.words
-    return words[_follows([plain(word.text) for word in known[first:]], [plain(word.text) for word in words]) :]
+    return hypothesis.words[_follows(known[first:], hypothesis.words) :]
 
 
 def _line(words: list[Word] | tuple[Word, ...]) -> str:
@@ -151,17 +178,18 @@ def _common(left: list[str], right: list[str]) -> int:
     return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(left), len(right)))
 
 
-def _follows(known: list[str], words: list[str]) -> int:
+def _follows(known: list[Word], words: tuple[Word, ...]) -> int:
     """Where in `words` begins what follows `known`: after the prefix at the least edit distance from it.
 
-    A recogniser that now hears a known word otherwise, or as two, must not shift what comes after. Of equally good
-    places the one counts that ends in the same word, then the one nearest to the known length.
+    A recogniser that now hears a known word otherwise, or as two, must not shift what comes after. Only words at about
+    the same time can be the same. Of equally good places the one counts that ends in the same word, then the one
+    nearest to the known length.
     """
-    if words[: len(known)] == known:
-        return len(known)
+    old, new = [plain(word.text) for word in known], [plain(word.text) for word in words]
     row = list(range(len(words) + 1))
-    for n, word in enumerate(known, 1):
-        above, row = row, [n]
-        for m, other in enumerate(words, 1):
-            row.append(min(above[m] + 1, row[m - 1] + 1, above[m - 1] + (word != other)))
-    return min(range(len(words) + 1), key=lambda m: (row[m], words[m - 1 : m] != known[-1:], abs(m - len(known))))
+    for n, word in enumerate(known):
+        above, row = row, [n + 1]
+        for m, other in enumerate(words):
+            apart = abs(word.end - other.end) > NEAR
+            row.append(min(above[m + 1] + 1, row[m] + 1, above[m] + (2 if apart else old[n] != new[m])))
+    return min(range(len(words) + 1), key=lambda m: (row[m], new[m - 1 : m] != old[-1:], abs(m - len(known))))

@@ -46,13 +46,23 @@ class Holding:
                 self._parts.appendleft(part.span(upto, part.end))
         self.start = max(self.start, upto)
 
-    def quietest(self, first: int, last: int) -> int | None:
-        """Middle of the quietest moment between two positions; None if they are too close to tell."""
+    def quietest(self, first: int, last: int, near: list[int]) -> int | None:
+        """Middle of the quietest moment between two positions; None if they are too close to tell.
+
+        Where moments near some positions are among them, one of those.
+        """
         energy = np.cumsum(self.since(first).span(first, last).floats().astype(np.float64) ** 2)
         size = round(QUIET * self._rate)
         if len(energy) < 2 * size:
             return None
-        return max(first, self.start) + int(np.argmin(energy[size:] - energy[:-size])) + size // 2
+        middles = max(first, self.start) + size // 2 + np.arange(len(energy) - size)
+        loudness = energy[size:] - energy[:-size]
+        close = np.zeros(len(middles), bool)
+        for place in near:
+            close |= np.abs(middles - place) <= size // 2
+        if close.any():
+            middles, loudness = middles[close], loudness[close]
+        return int(middles[np.argmin(loudness)])
 
     def _nothing(self) -> Audio:
         return Audio(np.zeros(0, np.int16), self._rate, self.end)

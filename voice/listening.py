@@ -33,17 +33,20 @@ HOPELESS = 1.5
 LOOKED_BACK = 8.0
 """Seconds of audio kept for the turn model."""
 
-TAIL, TAIL_KEPT = 1.7, 0.8
+TAIL, TAIL_KEPT = 1.2, 0.6
 """Longest window of a quick look in seconds, and what is left of it when it begins anew after words heard."""
 
 WHOLE, WHOLE_KEPT = 6.0, 3.0
 """The same for a thorough look and words promised."""
 
+UNHEARD = 15.0
+"""Seconds from which such a window is shortened even where no word was heard yet."""
+
 REVIEWED = 4.0
 """Seconds of speech without a pause after which a thorough look is taken all the same."""
 
-CUT_WITHIN = 1.0
-"""Seconds before the latest possible cut in which the quietest moment is looked for."""
+TAIL_CUT, WHOLE_CUT = 1.0, 2.5
+"""Seconds before the latest possible cut in which the quietest moment between two words is looked for."""
 
 Heard = SpeechStarted | SpeechStopped | Recognised | Judged | Commit
 
@@ -333,15 +336,19 @@ class Listening:
             self._reviewed = decode.audio.end
             self._misheard = False
         if decode.thorough or decode.audio.seconds > TAIL:
-            self._tail_from = self._cut(self._tail_from, TAIL_KEPT, promised=False)
+            settled = self._agreement.settled(self.position / RATE - TAIL_KEPT, promised=False)
+            self._tail_from = self._cut(self._tail_from, settled, TAIL_CUT)
         if decode.thorough and decode.audio.seconds > WHOLE:
-            self._held.forget(self._cut(self._held.start, WHOLE_KEPT, promised=True), "decoded")
+            settled = self._agreement.settled(self.position / RATE - WHOLE_KEPT, promised=True)
+            if decode.audio.seconds <= UNHEARD:
+                settled = min(settled, self._agreement.until)
+            self._held.forget(self._cut(self._held.start, settled, WHOLE_CUT), "decoded")
 
-    def _cut(self, start: int, kept: float, *, promised: bool) -> int:
-        """The quietest place after words heard, so many seconds before the end or more; `start` if there is none."""
-        latest = self._agreement.settled(self.position / RATE - kept, promised=promised)
-        first = max(start, round((latest - CUT_WITHIN) * RATE))
-        place = self._held.quietest(first, round(latest * RATE))
+    def _cut(self, start: int, latest: float, within: float) -> int:
+        """The quietest place between two words, not before `start`, which it is where nothing else can be told."""
+        first = max(start, round((latest - within) * RATE))
+        between = [round(moment * RATE) for moment in self._agreement.begins]
+        place = self._held.quietest(first, round(latest * RATE), between)
         return start if place is None else place
 
     def _done(self, decode: _Decode) -> None:

@@ -62,7 +62,7 @@ def test_the_quietest_moment_lies_where_it_was_asked_for(hush: int, gone: int, f
     holding = Holding(RATE, Recorder())
     holding.push(Audio(samples, RATE))
     holding.forget(gone, "decoded")
-    place = holding.quietest(first, last)
+    place = holding.quietest(first, last, [])
     low, high = max(first, gone), min(last, 1000)
     if high - low < 2 * size:
         assert place is None
@@ -71,3 +71,18 @@ def test_the_quietest_moment_lies_where_it_was_asked_for(hush: int, gone: int, f
         assert low <= place <= high
         if low <= hush and hush + size <= high:
             assert abs(place - (hush + size // 2)) <= 1
+
+
+@given(st.integers(0, 900), st.lists(st.integers(-200, 1200), max_size=3))
+def test_the_quietest_moment_is_near_one_of_those_given(hush: int, near: list[int]) -> None:
+    samples = np.full(1000, 3000, np.int16)
+    size = round(QUIET * RATE)
+    samples[hush : hush + size] = 0
+    holding = Holding(RATE, Recorder())
+    holding.push(Audio(samples, RATE))
+    place = holding.quietest(0, 1000, near)
+    assert place is not None
+    if any(size <= moment <= 1000 - size for moment in near):
+        assert min(abs(place - moment) for moment in near) <= size // 2
+    if not near:
+        assert abs(place - (hush + size // 2)) <= 1

@@ -66,7 +66,7 @@ async def test_what_was_heard_in_the_wrong_language_is_heard_again() -> None:
     async with call(transcription=True) as caller:
         caller.asr.detects = ("ja", 0.6)
         await caller.say(LONG + " un deux trois")
-        caller.asr.detects = ("fr", 0.95)
+        caller.asr.detects = ("fr", 0.98)
         await caller.say("et encore quatre cinq six sept huit")
         starts = [start for _, start, _ in caller.asr.calls]
         known = next(n for n, (_, likely, _) in enumerate(caller.asr.told) if likely == "fr")

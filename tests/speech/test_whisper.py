@@ -62,7 +62,7 @@ async def test_it_hears_what_was_said(tiny: WhisperAsr, priority: Priority) -> N
 
 
 async def test_what_was_said_is_written_once(tiny: WhisperAsr, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decoder finds the end of short audio by itself, without its second round being cut off."""
+    """Beam search finds the end of short audio by itself, without its second round being cut off."""
     monkeypatch.setattr(whisper, "once", lambda words: words)
     heard = [tiny.look(clip.utterance(), THOROUGH, "en", translate=False)[0].text for clip in SPEECH]
     assert errors([clip.transcript for clip in SPEECH], heard) < 0.1

@@ -130,6 +130,35 @@ def test_a_final_text_is_no_promise_where_the_caller_goes_on() -> None:
     )
 
 
+@pytest.mark.parametrize(("final", "shown"), [(False, "one two three four"), (True, "one two")])
+def test_a_thorough_look_that_is_not_believed_says_nothing(final: bool, shown: str) -> None:
+    """What quick looks heard stands until the caller falls silent, and what thorough ones heard stands then, too."""
+    agreement = Agreement()
+    thorough(agreement, "one two", upto=2.0, confidence=DOUBTED)
+    for _ in range(2):
+        quick(agreement, "one two three four", confidence=DOUBTED)
+    transcript = thorough(agreement, "", upto=3.2, final=final)
+    assert f"{transcript.stable} {transcript.tentative}".strip() == shown
+
+
+def test_a_decoder_that_stops_in_the_middle_takes_nothing_back() -> None:
+    agreement = Agreement()
+    thorough(agreement, "the purpose of this test is to give", upto=5.0, confidence=DOUBTED)
+    transcript = thorough(agreement, "the purpose of this", upto=6.0, confidence=DOUBTED, final=True)
+    assert transcript.stable == "the purpose of this test is to give"
+    assert thorough(agreement, "the purpose of this test is", upto=6.0, final=True).stable.endswith("test is")
+
+
+def test_known_words_that_are_not_in_the_window_take_none_of_its_words() -> None:
+    agreement = Agreement()
+    thorough(agreement, "one two three four", upto=8.0)
+    assert thorough(agreement, "five six seven", upto=8.0, start=4.0, final=True).stable.split()[4:] == [
+        "five",
+        "six",
+        "seven",
+    ]
+
+
 def test_words_before_the_window_stand() -> None:
     agreement = Agreement()
     thorough(agreement, "one two three four", upto=3.9)

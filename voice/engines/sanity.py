@@ -20,6 +20,8 @@ BRIEF = 1.5
 """Seconds of audio, pre-roll included, that a single word may fill."""
 CLEAR = 0.15
 """Distance between the mean confidence of words and the probability that nobody speaks that tells them apart."""
+CONVINCING = 0.72
+"""Mean confidence of words that are believed whatever that probability; over babble it stays below 0.68."""
 HASTY = 6.0
 """Words per second nobody speaks."""
 SQUEEZED = 0.07
@@ -89,7 +91,7 @@ def believable(found: Hypothesis, seconds: float, *, quick: bool) -> bool:
     confidence = sum(word.confidence for word in found.words) / len(found.words)
     if seconds < BRIEF:
         return not quick or found.no_speech <= confidence + 2 * CLEAR
-    return found.no_speech <= (confidence if quick else confidence - CLEAR)
+    return confidence >= CONVINCING or found.no_speech <= (confidence if quick else confidence - CLEAR)
 
 
 def once(words: tuple[Word, ...]) -> tuple[Word, ...]:

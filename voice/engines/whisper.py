@@ -2,8 +2,8 @@
 
 Whisper (Radford et al. 2022) was trained on windows of 30 s, and most of the work on short audio is encoding emptiness.
 A window of the audio and little more hears the words as well; what it loses is the end: the decoder runs on and says
-everything again. So emptiness that was encoded once, in the window of the training, is shown to the decoder after every
-window: the decoder attends to content, not to places. Where it says everything again all the same,
+everything again. Following several hypotheses side by side (beam search) mends most of that, and costs little, for the
+model's weights are read once for all of them. Where it says everything again all the same,
 `voice.engines.sanity.once` cuts that off, and what is still doubtful is decoded once more in a larger window.
 docs/recognition.md has the figures.
 """
@@ -15,7 +15,6 @@ from typing import Any, Self
 
 import ctranslate2
 import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from streams.audio import Audio
@@ -38,15 +37,13 @@ class Look:
         least: columns of the smallest window.
         margin: columns of emptiness after the audio; the more, the surer the decoder finds the end.
         tokens: most that may be written, and most for each second besides.
-        emptiness: whether the decoder is shown more of it, encoded beforehand: the surer of the end again.
-        telling: columns of the smallest window when the language is to be told, too; that is done without emptiness.
+        beams: hypotheses followed side by side.
     """
 
     least: int
     margin: int
     tokens: tuple[int, float]
-    emptiness: bool = False
-    telling: int = 0
+    beams: int = 1
 
     def window(self, audio: Audio) -> int:
         """Columns, an even number."""
@@ -61,12 +58,13 @@ class Look:
 
 QUICK = Look(200, 80, (3, 4.0))
 """For what will be heard again."""
-THOROUGH = Look(600, 100, (8, 6.0), emptiness=True, telling=1000)
-SECOND = Look(1500, 300, (MAX_TOKENS, 0))
-"""For what is doubtful, or not believed: beside emptiness some models are surer that nobody speaks."""
+THOROUGH = Look(1000, 200, (8, 6.0), beams=5)
+SECOND = Look(1500, 300, (MAX_TOKENS, 0), beams=5)
+"""For what is doubtful, or not believed."""
 
-EMPTY = slice(300, None, 3)
-"""Encoder positions that stand for emptiness: some of the last 24 s of the window of the training with 1 s of audio."""
+LENGTH = 0.5
+"""Power of its length by which a hypothesis' log probability is divided. By 1, a text said twice is no less likely than
+one said once; by 0, the shortest wins."""
 LONGEST = 28.0
 """Seconds; longer audio is decoded in pieces."""
 SEARCHED = 10.0
@@ -128,15 +126,7 @@ class WhisperAsr:
         self._end = self._special("endoftext")
         self.languages = self._known_languages()
         noise = np.random.default_rng(0).normal(0, 1000, RATE).astype(np.int16)
-        self._emptiness = self._encode(Audio(noise, RATE), FULL)[:, EMPTY]
         self.look(Audio(noise, RATE), THOROUGH, self.languages[0], translate=False)
-
-    def _encode(self, audio: Audio, window: int) -> NDArray[Any]:
-        """What the decoder attends to: shape (1, positions, width), in the model's own type."""
-        features = log_mel(audio.floats(), self._model.n_mels)
-        canvas = np.zeros((1, len(features), window), np.float32)
-        canvas[0, :, : features.shape[1]] = features
-        return np.array(self._model.encode(ctranslate2.StorageView.from_array(canvas), to_cpu=True))
 
     def _special(self, name: str) -> int:
         token = self._tokens.token_to_id(f"<|{name}|>")
@@ -219,7 +209,7 @@ class WhisperAsr:
     def look(
         self, audio: Audio, look: Look, language: str, *, likely: str = "", translate: bool
     ) -> tuple[Hypothesis, bool]:
-        """Decode one window, greedily; and whether the text broke off. What is said again after the end is left out.
+        """Decode one window; and whether the text broke off. What is said again after the end is left out.
 
         Computes: to be called on the lane.
 
@@ -231,23 +221,25 @@ class WhisperAsr:
         began = time.perf_counter()
         most = look.most(audio)
         try:
-            heard = self._encode(audio, look.window(audio) if language else max(look.window(audio), look.telling))
+            features = log_mel(audio.floats(), self._model.n_mels)
+            canvas = np.zeros((1, len(features), look.window(audio)), np.float32)
+            canvas[0, :, : features.shape[1]] = features
+            encoded = self._model.encode(ctranslate2.StorageView.from_array(canvas))
             if language:
                 likely = language
             else:
-                token, probability = self._model.detect_language(ctranslate2.StorageView.from_array(heard))[0][0]
+                token, probability = self._model.detect_language(encoded)[0][0]
                 likely = known(likely, token.strip("<|>"), probability, audio.seconds)
                 language = likely or token.strip("<|>")
                 if look is QUICK and not likely and not presentable(probability, audio.seconds):
                     return Hypothesis((), language, seconds=time.perf_counter() - began), False
-            if look.emptiness:
-                heard = np.concatenate([heard, self._emptiness], axis=1)
-            encoded, start = ctranslate2.StorageView.from_array(heard), self._prompt(language, translate)
+            start = self._prompt(language, translate)
             # The library halves max_length, which counts the prompt too where that is longer than the answer.
             result = self._model.generate(
                 encoded,
                 [[*start, self._plain]],
-                beam_size=1,
+                beam_size=look.beams,
+                length_penalty=LENGTH,
                 max_length=2 * most,
                 return_scores=True,
                 return_no_speech_prob=True,
@@ -262,7 +254,7 @@ class WhisperAsr:
             words=words,
             language="en" if translate else language,
             likely=likely,
-            logprob=result.scores[0] * len(ids) / (len(ids) + 1),
+            logprob=result.scores[0] * max(len(ids), 1) ** LENGTH / (len(ids) + 1),
             no_speech=result.no_speech_prob,
             seconds=time.perf_counter() - began,
         )
