@@ -35,15 +35,16 @@ from voice.settings import load
 TOKENS = THOROUGH.tokens
 LOOKS = {
     f"{FULL}": Look(FULL, 0, (220, 0)),
-    f"{FULL}, 5 beams": Look(FULL, 0, (220, 0), beams=5),
+    "n + 50": Look(0, 50, TOKENS),
     "n + 100": Look(0, 100, TOKENS),
-    "n + 100, 5 beams": Look(0, 100, TOKENS, beams=5),
-    "max(600, n + 200), 5 beams": Look(600, 200, TOKENS, beams=5),
+    "n + 200": Look(0, 200, TOKENS),
+    "max(600, n + 200)": Look(600, 200, TOKENS),
     "max(1000, n + 200)": Look(1000, 200, TOKENS),
-    "max(1000, n + 200), 3 beams": Look(1000, 200, TOKENS, beams=3),
-    "max(1000, n + 200), 5 beams": Look(1000, 200, TOKENS, beams=5),
-    "max(1500, n + 300), 5 beams": Look(1500, 300, TOKENS, beams=5),
-    "quick": QUICK,
+    "max(1500, n + 300)": Look(1500, 300, TOKENS),
+    f"{FULL}, 5 beams": Look(FULL, 0, (220, 0), beams=5),
+    "max(600, n + 200), 5 beams": Look(600, 200, TOKENS, beams=5),
+    "thorough, as used": THOROUGH,
+    "quick, as used": QUICK,
 }
 CONDITIONS = ["clean", "noise:10", "noise:5", "babble:10", "babble:5", "room"]
 

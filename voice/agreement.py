@@ -9,6 +9,7 @@ up to and including the final text. `delta` says what to append.
 """
 
 import unicodedata
+from itertools import takewhile
 
 from voice.events import Hypothesis, Transcript, Word
 
@@ -111,10 +112,9 @@ class Agreement:
         """Where the last word heard ends; 0 before there is one."""
         return self._heard[-1].end if self._heard else 0.0
 
-    @property
-    def begins(self) -> list[float]:
-        """Where each word begins."""
-        return [word.start for word in (*self._heard, *self._fresh)]
+    def begins(self, since: float) -> list[float]:
+        """Where the words begin that end after a moment."""
+        return [word.start for word in (*self._fresh, *takewhile(lambda word: word.end > since, reversed(self._heard)))]
 
     def _transcript(self, hypothesis: Hypothesis, upto: float, *, final: bool) -> Transcript:
         stable = self._heard if final else self._heard[: self._promised]

@@ -347,7 +347,7 @@ class Listening:
     def _cut(self, start: int, latest: float, within: float) -> int:
         """The quietest place between two words, not before `start`, which it is where nothing else can be told."""
         first = max(start, round((latest - within) * RATE))
-        between = [round(moment * RATE) for moment in self._agreement.begins]
+        between = [round(moment * RATE) for moment in self._agreement.begins(first / RATE)]
         place = self._held.quietest(first, round(latest * RATE), between)
         return start if place is None else place
 
