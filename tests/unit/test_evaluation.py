@@ -116,10 +116,13 @@ def test_committed_text_that_changes_is_found() -> None:
 
 def test_cost_is_by_second_of_talking() -> None:
     spent = {"partial": 0.3, "speculative": 0.15}
-    found = asr.figures([take(said(), spent=spent)])[0]
+    seen = take(said(), spent=spent)
+    seen.latest = 0.07
+    seen.heard(0, 2.3)
+    found = asr.figures([seen])[0]
     assert found.talking == pytest.approx(1.5)
     assert found.engine == pytest.approx({"all": 0.3, "partial": 0.2, "speculative": 0.1})
-    assert found.finals_seconds == pytest.approx(0.15)
+    assert (found.finals_seconds, found.texts_seconds) == pytest.approx((0.15, 0.07))
 
 
 def test_false_words_are_by_minute_and_kind() -> None:

@@ -81,7 +81,8 @@ class Figures:
         engine: engine seconds per second of talking, by job; "all" is their sum.
         faults: utterances without a text for a fault of the engine.
         broken: sessions that ended or stood still before their clip was over.
-        finals_seconds, stock_seconds: engine seconds of all final decodes, and of the stock engine's.
+        finals_seconds, texts_seconds, stock_seconds: engine seconds of all final decodes, of those whose text became
+            the final one, and of the stock engine's.
     """
 
     condition: str
@@ -100,6 +101,7 @@ class Figures:
     finals: int
     retried: int
     finals_seconds: float
+    texts_seconds: float
     stock_seconds: float | None
     faults: int
     broken: int
@@ -150,6 +152,7 @@ def _figures(condition: str, takes: list[Take]) -> Figures:
         finals=sum(take.finals for take in takes),
         retried=sum(take.retried for take in takes),
         finals_seconds=sum(spent.get(job, 0.0) for job in FINAL_JOBS),
+        texts_seconds=sum(one.seconds for one in utterances),
         stock_seconds=sum(take.stock_seconds for take in stock) if stock else None,
         faults=sum(bool(one.fault) for one in utterances),
         broken=sum(bool(take.broken) for take in takes),

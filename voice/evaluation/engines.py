@@ -102,7 +102,9 @@ class _Books(Silent):
     def observe(self, name: str, value: float, /, **labels: str) -> None:
         if name == "engine_seconds":
             self.take.spent[labels["job"]] += value
-            self.take.finals += labels["job"] in FINAL_JOBS
+            if labels["job"] in FINAL_JOBS:
+                self.take.finals += 1
+                self.take.latest = value
 
 
 class _WatchedVad:

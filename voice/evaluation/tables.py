@@ -46,6 +46,7 @@ def recognition_rows(found: list[Figures]) -> list[tuple[str, list[str]]]:
         rows.append((f"  {job}", [number(one.engine.get(job), 3) for one in found]))
     rows += [("final decodes / decoded again", [f"{one.finals} / {one.retried}" for one in found])]
     rows += [("engine seconds of finals", [number(one.finals_seconds, 1) for one in found])]
+    rows += [("  of those that became the text", [number(one.texts_seconds, 1) for one in found])]
     if any(one.stock_seconds for one in found):
         rows.append(("  stock faster-whisper", [number(one.stock_seconds, 1) for one in found]))
     for kind in dict.fromkeys(kind for one in found for kind in one.quiet):

@@ -22,6 +22,7 @@ class Utterance:
         known: when the recogniser's last text for all the speech was there, told or not.
         closed: when the utterance was taken to be over.
         ended: where in the clip speech was heard to end.
+        seconds: engine seconds of the decode that gave its last text.
     """
 
     id: str
@@ -32,6 +33,7 @@ class Utterance:
     known: float | None = None
     closed: float | None = None
     ended: float | None = None
+    seconds: float = 0.0
 
     @property
     def over(self) -> bool:
@@ -48,6 +50,7 @@ class Take:
         pauses: stretches inside the speech without voice, (from, to).
         spent: engine seconds by job.
         finals, retried: final decodes, and how many of them needed a wider window.
+        latest: engine seconds of the newest of them.
         broken: why the session ended before the clip did; empty where it did not.
     """
 
@@ -61,6 +64,7 @@ class Take:
     spent: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     finals: int = 0
     retried: int = 0
+    latest: float = 0.0
     broken: str = ""
     stock: str | None = None
     stock_seconds: float = 0.0
@@ -106,7 +110,7 @@ class Take:
     def heard(self, number: int, at: float) -> None:
         """The recogniser has given its text for all speech of the n-th utterance so far."""
         if number < len(self.utterances):
-            self.utterances[number].known = at
+            self.utterances[number].known, self.utterances[number].seconds = at, self.latest
 
     def _named(self, name: str) -> Utterance:
         for one in self.utterances:
