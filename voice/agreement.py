@@ -55,7 +55,7 @@ class Agreement:
         return self._transcript(hypothesis, upto, final=False)
 
     def _take(self, fresh: tuple[Word, ...], upto: float) -> None:
-        keys = [plain(word.text) for word in fresh]
+        keys = _keys(fresh)
         same = _common([key for key, _ in self._open], keys)
         seen = [(key, self._open[n][1] + 1 if n < same else 1) for n, key in enumerate(keys)]
         count = 0
@@ -81,15 +81,15 @@ class Agreement:
             return self._transcript(hypothesis, upto, final=final)
         promised, before = self._heard[: self._promised], self._heard[self._promised : self._thorough]
         words = _after(promised, hypothesis, start)
-        twice = _common(self._looked, [plain(word.text) for word in words])
+        twice = _common(self._looked, _keys(words))
         lost = tuple(word for word in before if (word.start + word.end) / 2 > hypothesis.words[-1].end)
         words += lost if len(lost) >= LOST else ()
         whole = len(words) if final else sum(word.end <= upto - CUT_OFF for word in words)
         self._heard = [*promised, *words[:whole]]
         self._thorough = len(self._heard)
         self._fresh = words[whole:]
-        self._open = [(plain(word.text), 1) for word in self._fresh]
-        self._looked = [plain(word.text) for word in words]
+        self._open = [(key, 1) for key in _keys(self._fresh)]
+        self._looked = _keys(words)
         self._promise(twice, upto)
         return self._transcript(hypothesis, upto, final=final)
 
@@ -168,6 +168,10 @@ def _after(known: list[Word], hypothesis: Hypothesis, start: float) -> tuple[Wor
     return hypothesis.words[_follows(known[first:], hypothesis.words) :]
 
 
+def _keys(words: list[Word] | tuple[Word, ...]) -> list[str]:
+    return [plain(word.text) for word in words]
+
+
 def _line(words: list[Word] | tuple[Word, ...]) -> str:
     return " ".join(word.text for word in words)
 
@@ -185,7 +189,7 @@ def _follows(known: list[Word], words: tuple[Word, ...]) -> int:
     the same time can be the same. Of equally good places the one counts that ends in the same word, then the one
     nearest to the known length.
     """
-    old, new = [plain(word.text) for word in known], [plain(word.text) for word in words]
+    old, new = _keys(known), _keys(words)
     row = list(range(len(words) + 1))
     for n, word in enumerate(known):
         above, row = row, [n + 1]
